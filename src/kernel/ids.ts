@@ -1,0 +1,22 @@
+import { randomBytes } from 'node:crypto';
+
+/** Crockford's base 32: no I, L, O, U. */
+const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const TIME_CHARACTERS = 10;
+const RANDOM_CHARACTERS = 16;
+
+/** The 26 characters of a ULID, for use inside other patterns. The first one is at most 7: 48 bits of time (ULID specification). */
+export const ULID_PATTERN = '[0-7][0-9A-HJKMNP-TV-Z]{25}';
+
+/** A ULID (https://github.com/ulid/spec): 48 bits of time, 80 random bits; sorts by time, never repeats in practice. */
+export function ulid(nowMs: number): string {
+  let time = '';
+  for (let rest = nowMs; time.length < TIME_CHARACTERS; rest = Math.floor(rest / 32))
+    time = ALPHABET.charAt(rest % 32) + time;
+  const random = Array.from(randomBytes(RANDOM_CHARACTERS), (byte) => ALPHABET.charAt(byte & 31)).join('');
+  return time + random;
+}
+
+/** The moment a ULID was made, in milliseconds since the Unix epoch. The caller has checked its shape. */
+export const ulidTime = (id: string): number =>
+  Array.from(id.slice(0, TIME_CHARACTERS)).reduce((time, character) => time * 32 + ALPHABET.indexOf(character), 0);
