@@ -1,0 +1,20 @@
+/** An agent as the installation's configuration describes it. */
+export interface AgentDefinition {
+  /** This installation's name for it, e.g. `support`. */
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  /** The agent on Amazon Bedrock: `agentId` and `agentAliasId` of InvokeAgent. */
+  readonly bedrock: { readonly agentId: string; readonly aliasId: string };
+  /** The model behind the alias, named until a trace names it. */
+  readonly modelId: string | null;
+  /** Every knowledge base attached to the agent. Each one gets a tenant filter on every call; one left out here would be searched unfiltered. */
+  readonly knowledgeBaseIds: readonly string[];
+}
+
+/** An agent as callers see it. */
+export interface Agent {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+}

@@ -1,0 +1,40 @@
+import type { Principal, Role } from '../tenancy/principal.ts';
+import type { TenantId } from '../tenancy/tenant-id.ts';
+
+/** Somebody who can sign in. The hash never leaves the auth service. */
+export interface Account {
+  readonly userId: string;
+  readonly name: string;
+  readonly email: string;
+  readonly roles: readonly Role[];
+  /** PHC string, see https://github.com/P-H-C/phc-string-format. */
+  readonly passwordHash: string;
+}
+
+/** A sign-in that can be renewed. Only the hash of its refresh token is stored. */
+export interface RefreshSession {
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly secretHash: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly expiresAt: number;
+}
+
+/** What an access token says. */
+export interface AccessClaims {
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly name: string;
+  readonly email: string | null;
+  readonly roles: readonly Role[];
+  /** Null for a platform operator. */
+  readonly tenantId: TenantId | null;
+}
+
+/** A session as its owner receives it. */
+export interface SignedInSession {
+  readonly accessToken: string;
+  readonly accessTokenExpiresAt: string;
+  readonly refreshToken: string;
+  readonly principal: Principal;
+}

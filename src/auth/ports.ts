@@ -1,0 +1,34 @@
+import type { Principal } from '../tenancy/principal.ts';
+import type { TenantId } from '../tenancy/tenant-id.ts';
+import type { AccessClaims, Account, RefreshSession } from './model.ts';
+
+/** The accounts of one tenant, or of the platform. */
+export interface AccountStore {
+  findByEmail(email: string): Promise<Account | null>;
+  get(userId: string): Promise<Account | null>;
+}
+
+/** The refresh sessions of one tenant, or of the platform. */
+export interface SessionStore {
+  create(session: RefreshSession): Promise<void>;
+  /** Replaces the secret if it is still `oldHash`. False when it is not, or the session is gone. */
+  rotate(session: RefreshSession, oldHash: string): Promise<boolean>;
+  remove(userId: string, sessionId: string): Promise<void>;
+}
+
+export interface PasswordHasher {
+  hash(password: string): Promise<string>;
+  /** Takes as long for a wrong password as for a right one. */
+  verify(password: string, hash: string): Promise<boolean>;
+}
+
+export interface AccessTokens {
+  issue(claims: AccessClaims): Promise<{ readonly token: string; readonly principal: Principal }>;
+  /** @throws UNAUTHENTICATED for anything but an unexpired token this installation issued. */
+  verify(token: string): Promise<Principal>;
+}
+
+/** Counts sign-ins as usage. */
+export interface SignInMeter {
+  recordSignIn(tenantId: TenantId, userId: string, latencyMs: number): Promise<void>;
+}

@@ -1,0 +1,140 @@
+import type { TokenUsage } from './model.ts';
+import type { AnswerPart } from './ports.ts';
+
+/** Characters per token assumed where a model never said what it used. English prose averages about four. */
+const CHARACTERS_PER_TOKEN = 4;
+
+/** Latencies, in milliseconds, of the calls to one service that ended during a turn, and how many of them failed. */
+export interface ServiceCalls {
+  readonly latenciesMs: readonly number[];
+  readonly failures: number;
+}
+
+/** What one turn used, whatever became of it. */
+export interface TurnMetering {
+  /** Calls made to the agent; 0: the turn never reached it. */
+  readonly attempts: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** The part of both that was estimated from characters, because a step never reported. */
+  readonly estimatedTokens: number;
+  readonly modelId: string | null;
+  readonly latencyMs: number;
+  /** From the start of the turn to the first text; null when none came. */
+  readonly firstTextMs: number | null;
+  readonly traces: number;
+  readonly memory: ServiceCalls;
+  readonly knowledgeBase: ServiceCalls;
+  readonly actionGroup: ServiceCalls;
+}
+
+const NO_CALLS: ServiceCalls = { latenciesMs: [], failures: 0 };
+
+/** A turn that never reached an agent. */
+export const NOTHING_USED: TurnMetering = {
+  attempts: 0,
+  inputTokens: 0,
+  outputTokens: 0,
+  estimatedTokens: 0,
+  modelId: null,
+  latencyMs: 0,
+  firstTextMs: null,
+  traces: 0,
+  memory: NO_CALLS,
+  knowledgeBase: NO_CALLS,
+  actionGroup: NO_CALLS,
+};
+
+/** Adds up what an answer uses as its parts arrive. Both arguments of `total` and `take` that are times are milliseconds since the turn began. */
+export interface TurnMeterReading {
+  take(part: AnswerPart, elapsedMs: number): void;
+  /** The sum so far. A step that has begun and not reported is estimated in it. */
+  total(elapsedMs: number): TurnMetering;
+}
+
+const estimate = (characters: number): number => Math.ceil(characters / CHARACTERS_PER_TOKEN);
+
+const addCall = (calls: ServiceCalls, part: Extract<AnswerPart, { type: 'activity' }>): ServiceCalls => ({
+  latenciesMs: [...calls.latenciesMs, part.latencyMs],
+  failures: calls.failures + (part.failed ? 1 : 0),
+});
+
+const SERVICE_FIELD = { MEMORY: 'memory', KNOWLEDGE_BASE: 'knowledgeBase', ACTION_GROUP: 'actionGroup' } as const;
+
+export function readMeter(questionCharacters: number): TurnMeterReading {
+  let sum = NOTHING_USED;
+  /** Whether the agent reports its steps in this attempt. If it does, text outside a step belongs to one that has reported. */
+  let traced = false;
+  /** The step that has not reported yet; without traces, the whole attempt is one. */
+  let open: { readonly inputCharacters: number; readonly outputCharacters: number } | null = null;
+
+  function withOpenStep(into: TurnMetering): TurnMetering {
+    if (open === null) return into;
+    const input = estimate(open.inputCharacters);
+    const output = estimate(open.outputCharacters);
+    return {
+      ...into,
+      inputTokens: into.inputTokens + input,
+      outputTokens: into.outputTokens + output,
+      estimatedTokens: into.estimatedTokens + input + output,
+    };
+  }
+
+  function takeText(text: string, elapsedMs: number) {
+    sum = { ...sum, firstTextMs: sum.firstTextMs ?? elapsedMs };
+    if (open === null && !traced) open = { inputCharacters: questionCharacters, outputCharacters: 0 };
+    if (open !== null) open = { ...open, outputCharacters: open.outputCharacters + text.length };
+  }
+
+  return {
+    take(part, elapsedMs) {
+      switch (part.type) {
+        case 'attempt':
+          sum = { ...withOpenStep(sum), attempts: sum.attempts + 1 };
+          open = null;
+          traced = false;
+          break;
+        case 'text':
+          takeText(part.text, elapsedMs);
+          break;
+        case 'step':
+          sum = { ...withOpenStep(sum), modelId: part.modelId ?? sum.modelId };
+          open = { inputCharacters: part.inputCharacters, outputCharacters: 0 };
+          traced = true;
+          break;
+        case 'usage':
+          sum = {
+            ...sum,
+            inputTokens: sum.inputTokens + part.inputTokens,
+            outputTokens: sum.outputTokens + part.outputTokens,
+            modelId: part.modelId ?? sum.modelId,
+          };
+          open = null;
+          traced = true;
+          break;
+        case 'activity': {
+          const field = SERVICE_FIELD[part.service];
+          sum = { ...sum, [field]: addCall(sum[field], part) };
+          break;
+        }
+        case 'trace':
+          sum = { ...sum, traces: sum.traces + 1 };
+          break;
+        case 'citation':
+          break;
+      }
+    },
+    total: (elapsedMs) => ({ ...withOpenStep(sum), latencyMs: elapsedMs }),
+  };
+}
+
+/** A turn's usage as its message shows it. */
+export const tokenUsage = (metering: TurnMetering): TokenUsage => ({
+  inputTokens: metering.inputTokens,
+  outputTokens: metering.outputTokens,
+  totalTokens: metering.inputTokens + metering.outputTokens,
+  estimatedTokens: metering.estimatedTokens,
+  latencyMs: metering.latencyMs,
+  modelId: metering.modelId,
+  estimated: metering.estimatedTokens > 0,
+});

@@ -1,0 +1,116 @@
+import { ulid, ULID_PATTERN } from '../kernel/ids.ts';
+import type { TenantId } from '../tenancy/tenant-id.ts';
+
+export interface Conversation {
+  readonly tenantId: TenantId;
+  readonly id: string;
+  readonly title: string;
+  readonly agentId: string;
+  /** The agent's and the owner's names when it was started: shown once they themselves are gone. */
+  readonly agentName: string;
+  readonly ownerId: string;
+  readonly ownerName: string;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  readonly version: number;
+  /** Also the sequence number of its newest message: numbers are dense and start at 1. */
+  readonly messageCount: number;
+}
+
+export type MessageStatus = 'STREAMING' | 'COMPLETED' | 'FAILED' | 'CANCELLED';
+
+export interface Citation {
+  readonly text: string;
+  readonly source: string | null;
+  readonly title: string | null;
+}
+
+export interface MessageError {
+  readonly code: string;
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly retryAfterMs: number | null;
+}
+
+export interface TokenUsage {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly totalTokens: number;
+  /** The part of `totalTokens` that was estimated. */
+  readonly estimatedTokens: number;
+  readonly latencyMs: number;
+  readonly modelId: string | null;
+  readonly estimated: boolean;
+}
+
+export interface Message {
+  readonly tenantId: TenantId;
+  readonly id: string;
+  readonly conversationId: string;
+  /** Its place in the conversation, from 1 without gaps. */
+  readonly sequence: number;
+  readonly role: 'USER' | 'ASSISTANT';
+  readonly status: MessageStatus;
+  readonly content: string;
+  readonly ownerId: string;
+  readonly agentId: string | null;
+  readonly agentName: string | null;
+  readonly citations: readonly Citation[];
+  readonly error: MessageError | null;
+  readonly usage: TokenUsage | null;
+  readonly createdAt: string;
+  readonly completedAt: string | null;
+  /** The sequence number of the terminal event of its stream; null while STREAMING. */
+  readonly lastEvent: number | null;
+}
+
+/** How an answer ended: what is written over its placeholder. */
+export type MessageOutcome = Pick<
+  Message,
+  'content' | 'citations' | 'error' | 'usage' | 'completedAt' | 'lastEvent'
+> & { readonly status: Exclude<MessageStatus, 'STREAMING'> };
+
+/**
+ * One turn: the user's message and the agent's answer to it. Its row is idempotency key, lease and outbox in one:
+ * it is written first, holds all that is needed to finish the turn, and stays due until everything is done.
+ */
+export interface Turn {
+  readonly tenantId: TenantId;
+  /** A ULID: its time is the turn's time in all metering. */
+  readonly id: string;
+  /** What the row is found by: a hash of caller, conversation and idempotency key, or without a key the turn's id. */
+  readonly key: string;
+  readonly conversationId: string;
+  readonly ownerId: string;
+  readonly content: string;
+  /** Sequence number of the user's message, the answer has the next one; null until the conversation is locked. */
+  readonly sequence: number | null;
+  /** When the turn may be taken over unless it is renewed, in milliseconds since the Unix epoch. */
+  readonly leaseUntil: number;
+  readonly cancelRequested: boolean;
+  readonly done: boolean;
+}
+
+/** An event of an answer's stream, without the message id, which the stream's key holds. */
+export type StreamEvent =
+  | { readonly sequence: number; readonly type: 'DELTA'; readonly text: string }
+  | { readonly sequence: number; readonly type: 'CITATION'; readonly citation: Citation }
+  | { readonly sequence: number; readonly type: 'COMPLETED' | 'FAILED' | 'CANCELLED'; readonly message: Message };
+
+export const isTerminal = (event: StreamEvent): event is Extract<StreamEvent, { message: Message }> =>
+  'message' in event;
+
+const CONVERSATION_ID = new RegExp(`^conv-(${ULID_PATTERN})$`);
+const MESSAGE_ID = new RegExp(`^msg-(${ULID_PATTERN})-([1-9][0-9]{0,8})$`);
+
+export const newConversationId = (nowMs: number): string => `conv-${ulid(nowMs)}`;
+export const isConversationId = (text: string): boolean => CONVERSATION_ID.test(text);
+
+export const messageId = (conversationId: string, sequence: number): string =>
+  `msg-${conversationId.slice('conv-'.length)}-${sequence}`;
+
+/** Where a message stands, read from its id; null when this is no message's id. */
+export function parseMessageId(text: string): { readonly conversationId: string; readonly sequence: number } | null {
+  const [, conversation, sequence] = MESSAGE_ID.exec(text) ?? [];
+  return conversation && sequence ? { conversationId: `conv-${conversation}`, sequence: Number(sequence) } : null;
+}

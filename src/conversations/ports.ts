@@ -1,0 +1,200 @@
+import type { Page, PageRequest } from '../kernel/page.ts';
+import type { TenantId } from '../tenancy/tenant-id.ts';
+import type { Citation, Conversation, Message, MessageOutcome, StreamEvent, Turn } from './model.ts';
+import type { TurnMetering } from './metering.ts';
+
+/** What stands in a locked conversation: the turn that runs there and the place of its user message. */
+export interface ConversationLock {
+  readonly turnId: string;
+  readonly turnKey: string;
+  readonly sequence: number;
+}
+
+/** A conversation with what only the turn and the clean-up may know of it. */
+export interface ConversationState {
+  readonly conversation: Conversation;
+  readonly lock: ConversationLock | null;
+  readonly deleting: boolean;
+}
+
+/** Why a lock was not given: the state it met, null where there is no such conversation. */
+export type LockResult =
+  | { readonly locked: Conversation; readonly sequence: number }
+  | { readonly locked: null; readonly state: ConversationState | null };
+
+export interface ConversationListFilter {
+  readonly ownerId: string | null;
+  readonly agentId: string | null;
+}
+
+/** The conversations of one tenant. One that is being deleted counts as absent, except where a method says otherwise. */
+export interface ConversationStore {
+  create(conversation: Conversation): Promise<void>;
+  /** One entry for each id, in the same order; null where there is none. */
+  getMany(ids: readonly string[]): Promise<readonly (Conversation | null)[]>;
+  /** Reads one consistently, also one that is being deleted. */
+  state(id: string): Promise<ConversationState | null>;
+  /** Newest activity first. @throws BAD_USER_INPUT for a cursor of another list. */
+  list(filter: ConversationListFilter, page: PageRequest): Promise<Page<Conversation>>;
+  /** Renames it if its version is `expectedVersion` (null: whatever it is); otherwise returns it as it stands, null where there is none. */
+  rename(
+    id: string,
+    change: { readonly title: string; readonly expectedVersion: number | null },
+  ): Promise<{ readonly renamed: Conversation } | { readonly renamed: null; readonly current: Conversation | null }>;
+  /**
+   * Locks the owner's conversation for a turn, takes the turn's two sequence numbers and makes it the latest in its lists, all in one write.
+   * `over` takes the lock away from a turn that is known to have ended.
+   */
+  lock(turn: Turn, at: string, over?: ConversationLock): Promise<LockResult>;
+  /** Gives the lock back, if this turn still holds it. */
+  unlock(turn: Turn): Promise<void>;
+  /** Takes it out of every list, and has it stay due until `purge`. Returns what was there, null where there was none. */
+  markDeleting(id: string, dueAt: number): Promise<ConversationState | null>;
+  /** Removes every message and at last the conversation; repeating it after a crash goes on where it stopped. */
+  purge(id: string): Promise<void>;
+}
+
+/** The messages of one tenant. */
+export interface MessageStore {
+  /** Stores it unless something already stands in its place. */
+  add(message: Message, turn: Turn): Promise<void>;
+  /** One entry for each id, in the same order; null where there is none. */
+  getMany(ids: readonly string[]): Promise<readonly (Message | null)[]>;
+  /** The messages from one sequence number to another, both included, in order. */
+  range(conversationId: string, from: number, to: number): Promise<readonly Message[]>;
+  /** The row's key of the turn that wrote it. */
+  turnKey(id: string): Promise<string | null>;
+  /** Keeps the text and the usage so far, if the answer is still being written. */
+  checkpoint(id: string, draft: { readonly content: string; readonly metering: TurnMetering }): Promise<void>;
+  /** Ends an answer if it is still being written. Returns what is stored then: the first end wins. Null where there is no such message. */
+  end(id: string, outcome: MessageOutcome, metering: TurnMetering): Promise<EndedMessage | null>;
+  /** An answer as it was left, with its usage as far as it was kept. */
+  draft(id: string): Promise<EndedMessage | null>;
+}
+
+export interface EndedMessage {
+  readonly message: Message;
+  readonly metering: TurnMetering | null;
+}
+
+/** The turn rows of one tenant. */
+export interface TurnStore {
+  /** Stores the row, or returns the one that has its key. */
+  open(turn: Turn): Promise<{ readonly opened: true } | { readonly opened: false; readonly existing: Turn | null }>;
+  get(key: string): Promise<Turn | null>;
+  /** Notes the place of the turn's messages. */
+  placed(turn: Turn, sequence: number): Promise<void>;
+  /** Extends the lease of the holder. Null when somebody else has taken the turn, or it is done: stop at once then. */
+  renew(turn: Turn, leaseUntil: number): Promise<Turn | null>;
+  /** Takes over a turn whose lease ran out before `now`. Null when another was faster. */
+  claim(key: string, now: number, leaseUntil: number): Promise<Turn | null>;
+  /** Asks whoever runs the turn to stop. Null when there is no such turn, or it is done. */
+  requestCancel(key: string): Promise<Turn | null>;
+  /** Removes the row of a turn that was refused, so that its key is free again. */
+  discard(turn: Turn): Promise<void>;
+  /** Ends the turn: it is due no more, and its key is kept until `keepUntil`. */
+  finish(turn: Turn, keepUntil: number): Promise<void>;
+}
+
+/** Work of any tenant that is past its time. */
+export type DueWork =
+  | { readonly kind: 'TURN'; readonly tenantId: TenantId; readonly turnKey: string }
+  | { readonly kind: 'DELETION'; readonly tenantId: TenantId; readonly conversationId: string };
+
+/** Known to the sweeper only: it names the tenant of each piece of work, and the work is done with that tenant's stores. */
+export interface DueWorkStore {
+  due(now: number): Promise<readonly DueWork[]>;
+}
+
+/** The streams of one tenant's answers. */
+export interface StreamLog {
+  /** Starts the stream of an answer that nobody has written to. */
+  open(messageId: string): Promise<void>;
+  /** Adds events in sequence. Events after the terminal one are dropped. The log is kept 15 minutes after it. */
+  append(messageId: string, event: StreamEvent): Promise<void>;
+  /**
+   * Every event after `after`, then live ones, ending with the terminal event, which comes whatever `after` is. Null when there is no such stream (any more).
+   * A reader that leaves changes nothing; `return()` takes effect at once.
+   */
+  read(messageId: string, after: number): Promise<AsyncIterableIterator<StreamEvent> | null>;
+  /** The text so far, and null when there is no such stream. */
+  text(messageId: string): Promise<string | null>;
+}
+
+/** What a turn asks an agent. */
+export interface Question {
+  readonly tenantId: TenantId;
+  readonly userId: string;
+  readonly conversationId: string;
+  readonly agentId: string;
+  /** The knowledge bases of the tenant: a passage from any other is a violation. */
+  readonly knowledgeBaseIds: readonly string[];
+  readonly text: string;
+}
+
+/** One part of an answer as an agent gives it. */
+export type AnswerPart =
+  /** A call to the agent is about to be made. */
+  | { readonly type: 'attempt' }
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'citation'; readonly citation: Citation }
+  /** A model has begun to work on a prompt of this many characters. */
+  | { readonly type: 'step'; readonly inputCharacters: number; readonly modelId: string | null }
+  /** The step has ended and reported what it used. */
+  | {
+      readonly type: 'usage';
+      readonly inputTokens: number;
+      readonly outputTokens: number;
+      readonly modelId: string | null;
+    }
+  /** A call to a service beside the model has ended. */
+  | {
+      readonly type: 'activity';
+      readonly service: 'MEMORY' | 'KNOWLEDGE_BASE' | 'ACTION_GROUP';
+      readonly latencyMs: number;
+      readonly failed: boolean;
+    }
+  /** A trace event was received. Its content never leaves the adapter. */
+  | { readonly type: 'trace' };
+
+/** Asks the agents. */
+export interface AnswerSource {
+  /**
+   * The answer, part by part. Aborting `signal` ends the call to the agent and the iteration.
+   * @throws AGENT_UNAVAILABLE, ISOLATION_VIOLATION (nothing of the passage has been yielded), each with `retryable` in its details.
+   */
+  answer(question: Question, signal: AbortSignal): AsyncIterable<AnswerPart>;
+}
+
+/** One turn as it is metered: written once, never changed. */
+export interface TurnRecord extends TurnMetering {
+  readonly turnId: string;
+  readonly conversationId: string;
+  readonly userId: string;
+  readonly agentId: string;
+  /** Whether it is the first turn of its conversation. */
+  readonly first: boolean;
+  readonly status: Exclude<Message['status'], 'STREAMING'>;
+  readonly errorCode: string | null;
+}
+
+/** Counts turns as usage. */
+export interface TurnMeter {
+  /** Records a turn. Recording it again changes nothing. */
+  recordTurn(record: TurnRecord): Promise<void>;
+}
+
+/** The agents a tenant may talk to. */
+export interface AgentChoice {
+  /** The named agent, or the default one for null; null when the tenant has no such agent. */
+  choose(agentId: string | null): { readonly id: string; readonly name: string } | null;
+}
+
+/** Everything of one tenant that a turn touches: made for the tenant, so that no call names it. */
+export interface ConversationStores {
+  readonly conversations: ConversationStore;
+  readonly messages: MessageStore;
+  readonly turns: TurnStore;
+  readonly streams: StreamLog;
+  readonly meter: TurnMeter;
+}

@@ -1,0 +1,117 @@
+import { isoTime, type Clock } from '../kernel/clock.ts';
+import { NOTHING_USED, tokenUsage, type TurnMetering } from './metering.ts';
+import {
+  messageId,
+  type Conversation,
+  type Message,
+  type MessageError,
+  type MessageOutcome,
+  type Turn,
+} from './model.ts';
+import type { ConversationStores } from './ports.ts';
+
+/** How long an idempotency key is kept after its turn has ended. */
+export const TURN_KEEP_MS = 24 * 60 * 60 * 1000;
+
+/** A turn whose place in the conversation is known. */
+export type PlacedTurn = Turn & { readonly sequence: number };
+
+export const answerId = (turn: PlacedTurn): string => messageId(turn.conversationId, turn.sequence + 1);
+
+/** What is known of an answer when it ends. */
+export interface AnswerEnd {
+  readonly status: MessageOutcome['status'];
+  readonly content: string;
+  readonly citations: Message['citations'];
+  readonly error: MessageError | null;
+  readonly metering: TurnMetering;
+  /** Events already in its stream. */
+  readonly eventCount: number;
+}
+
+/** The two messages of a turn as they are stored when it begins. */
+export function turnMessages(turn: PlacedTurn, conversation: Conversation, at: string): readonly [Message, Message] {
+  const common = {
+    tenantId: turn.tenantId,
+    conversationId: turn.conversationId,
+    ownerId: turn.ownerId,
+    citations: [],
+    error: null,
+    usage: null,
+    createdAt: at,
+  };
+  const question: Message = {
+    ...common,
+    id: messageId(turn.conversationId, turn.sequence),
+    sequence: turn.sequence,
+    role: 'USER',
+    status: 'COMPLETED',
+    content: turn.content,
+    agentId: null,
+    agentName: null,
+    completedAt: at,
+    lastEvent: 1,
+  };
+  const answer: Message = {
+    ...common,
+    id: answerId(turn),
+    sequence: turn.sequence + 1,
+    role: 'ASSISTANT',
+    status: 'STREAMING',
+    content: '',
+    agentId: conversation.agentId,
+    agentName: conversation.agentName,
+    completedAt: null,
+    lastEvent: null,
+  };
+  return [question, answer];
+}
+
+/**
+ * Ends a turn: stores the answer, meters the turn, unlocks the conversation, closes the turn row, and only then tells the readers,
+ * so that whoever hears of the end can send the next message at once.
+ *
+ * Every step is idempotent and takes what it needs from what the steps before it stored, so that after a crash at any point
+ * the sweeper does the same again, with the same result. Where the answer has ended before, that end stands.
+ */
+export async function endTurn(
+  stores: ConversationStores,
+  turn: PlacedTurn,
+  end: AnswerEnd,
+  clock: Clock,
+): Promise<void> {
+  const { status, content, citations, error, metering, eventCount } = end;
+  const completedAt = isoTime(clock.now());
+  const outcome = {
+    status,
+    content,
+    citations,
+    error,
+    completedAt,
+    lastEvent: eventCount + 1,
+    usage: tokenUsage(metering),
+  };
+  const ended = await stores.messages.end(answerId(turn), outcome, metering);
+  if (ended) {
+    const { message } = ended;
+    await stores.meter.recordTurn({
+      ...(ended.metering ?? NOTHING_USED),
+      turnId: turn.id,
+      conversationId: turn.conversationId,
+      userId: turn.ownerId,
+      agentId: message.agentId ?? '',
+      first: turn.sequence === 1,
+      status: message.status === 'STREAMING' ? status : message.status,
+      errorCode: message.error?.code ?? null,
+    });
+  }
+  await stores.conversations.unlock(turn);
+  await stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
+  if (ended) await tellReaders(stores, ended.message);
+}
+
+async function tellReaders(stores: ConversationStores, message: Message) {
+  if (message.status === 'STREAMING') return;
+  const sequence = message.lastEvent ?? 1;
+  await stores.streams.append(message.id, { sequence, type: message.status, message });
+}

@@ -1,0 +1,230 @@
+import { createHash } from 'node:crypto';
+import { isoTime, sleep, type Clock } from '../kernel/clock.ts';
+import { AppError, badInput } from '../kernel/errors.ts';
+import { ulid } from '../kernel/ids.ts';
+import { isOperator } from '../tenancy/principal.ts';
+import { maySee, owns, requireOwner, type TenantScope } from '../tenancy/scope.ts';
+import { LEASE_MS, type Generations } from './generation.ts';
+import { checkContent, checkIdempotencyKey } from './input.ts';
+import {
+  isConversationId,
+  isTerminal,
+  messageId,
+  type Conversation,
+  type Message,
+  type StreamEvent,
+  type Turn,
+} from './model.ts';
+import type { ConversationLock, ConversationState, ConversationStores } from './ports.ts';
+import { conversationNotFound, type ConversationService } from './service.ts';
+import { answerId, turnMessages, type PlacedTurn } from './turn-end.ts';
+import { followAnswer } from './watching.ts';
+
+/** How long `waitForCompletion` waits: below the minute at which proxies commonly give up. */
+export const COMPLETION_WAIT_MS = 55_000;
+/** How long a cancellation waits for the turn to end before it answers with the message as it is. */
+export const CANCEL_WAIT_MS = 5_000;
+/** How often, and how many times, a repeated send looks for messages that the first one is about to store. */
+const ATTACH_EVERY_MS = 50;
+const ATTACH_TRIES = 100;
+
+export interface SendInput {
+  readonly conversationId: string;
+  readonly content: string;
+  readonly idempotencyKey?: string | null | undefined;
+  readonly waitForCompletion?: boolean | null | undefined;
+}
+
+export interface SentTurn {
+  readonly userMessage: Message;
+  readonly assistantMessage: Message;
+  readonly conversation: Conversation;
+}
+
+/** The turns of one tenant, as one caller may begin, follow and stop them. */
+export interface TurnService {
+  /**
+   * Stores the message and starts the answer. A refusal stores nothing and leaves the key free.
+   * @throws BAD_USER_INPUT; NOT_FOUND; FORBIDDEN when the caller sees the conversation but does not own it;
+   *   CONVERSATION_BUSY with `messageId`; IDEMPOTENCY_CONFLICT.
+   */
+  send(input: SendInput): Promise<SentTurn>;
+  /** Stops an answer and returns it as it then is. @throws NOT_FOUND, FORBIDDEN; BAD_USER_INPUT for a message that is no answer. */
+  cancel(messageId: string): Promise<Message>;
+  /** The events of an answer's stream after `after`. @throws NOT_FOUND, BAD_USER_INPUT. */
+  watch(messageId: string, after: number): Promise<AsyncIterableIterator<StreamEvent>>;
+  /** Deletes a conversation: gone at once for every reader, its rows soon after. @throws NOT_FOUND, FORBIDDEN. */
+  delete(conversationId: string): Promise<void>;
+}
+
+export interface TurnServiceDependencies {
+  readonly scope: TenantScope;
+  readonly knowledgeBaseIds: readonly string[];
+  readonly stores: ConversationStores;
+  readonly conversations: Pick<ConversationService, 'find' | 'findMessage'>;
+  readonly generations: Generations;
+  readonly clock: Clock;
+  /** Runs work that outlives the request, and logs its failure. */
+  readonly background: (work: Promise<void>) => void;
+}
+
+function turnKey(turnId: string, { conversationId }: SendInput, ownerId: string, key: string | null): string {
+  if (key === null) return turnId;
+  return createHash('sha256')
+    .update(JSON.stringify([ownerId, conversationId, key]))
+    .digest('hex');
+}
+
+export function createTurnService(deps: TurnServiceDependencies): TurnService {
+  const { scope, stores, generations, clock } = deps;
+
+  function newTurn(input: SendInput): Turn {
+    const id = ulid(clock.now());
+    const ownerId = scope.principal.userId;
+    const content = checkContent(input.content);
+    return {
+      tenantId: scope.tenantId,
+      id,
+      key: turnKey(id, input, ownerId, checkIdempotencyKey(input.idempotencyKey)),
+      conversationId: input.conversationId,
+      ownerId,
+      content,
+      sequence: null,
+      leaseUntil: clock.now() + LEASE_MS,
+      cancelRequested: false,
+      done: false,
+    };
+  }
+
+  /** Turn row → lock: from here on the turn is ours to end. */
+  async function begin(turn: Turn, at: string): Promise<{ turn: PlacedTurn; conversation: Conversation }> {
+    let result = await stores.conversations.lock(turn, at);
+    if (!result.locked && result.state?.lock && owns(scope, result.state.conversation.ownerId)) {
+      // A turn that has ended and a lock it left behind: the only case in which a lock is taken over.
+      const holder = await stores.turns.get(result.state.lock.turnKey);
+      if (holder === null || holder.done) result = await stores.conversations.lock(turn, at, result.state.lock);
+    }
+    if (result.locked) return { turn: { ...turn, sequence: result.sequence }, conversation: result.locked };
+    await stores.turns.discard(turn);
+    throw lockRefusal(scope, result.state);
+  }
+
+  async function start(turn: Turn): Promise<SentTurn> {
+    const at = isoTime(clock.now());
+    const { turn: placed, conversation } = await begin(turn, at);
+    const [userMessage, assistantMessage] = turnMessages(placed, conversation, at);
+    await Promise.all([
+      stores.messages.add(userMessage, placed),
+      stores.messages.add(assistantMessage, placed),
+      stores.turns.placed(placed, placed.sequence),
+      stores.streams.open(assistantMessage.id),
+    ]);
+    generations.start({ turn: placed, conversation, knowledgeBaseIds: deps.knowledgeBaseIds, stores });
+    return { userMessage, assistantMessage, conversation };
+  }
+
+  /** The messages of a turn that an earlier call with the same key began; null when that call was refused meanwhile. */
+  async function attach(turn: Turn, first: Turn): Promise<SentTurn | null> {
+    if (first.content !== turn.content) {
+      throw new AppError('IDEMPOTENCY_CONFLICT', 'This idempotency key was used for other content.');
+    }
+    let current: Turn | null = first;
+    for (let tries = 0; current && current.sequence === null && tries < ATTACH_TRIES; tries++) {
+      await sleep(clock, ATTACH_EVERY_MS);
+      current = await stores.turns.get(turn.key);
+    }
+    if (!current) return null;
+    if (current.sequence === null) throw busy(null);
+    const placed = { ...current, sequence: current.sequence };
+    const conversation = await deps.conversations.find(current.conversationId);
+    const [userMessage, assistantMessage] = await Promise.all([
+      deps.conversations.findMessage(messageId(placed.conversationId, placed.sequence)),
+      deps.conversations.findMessage(answerId(placed)),
+    ]);
+    if (!conversation || !userMessage || !assistantMessage) throw conversationNotFound();
+    return { userMessage, assistantMessage, conversation };
+  }
+
+  async function startOrAttach(turn: Turn): Promise<SentTurn> {
+    const opened = await stores.turns.open(turn);
+    if (opened.opened) return start(turn);
+    return (opened.existing && (await attach(turn, opened.existing))) || startOrAttach(turn);
+  }
+
+  /** Waits for the end of an answer, at most `ms`, and returns the message as it then is. */
+  async function awaitEnd(message: Message, ms: number): Promise<Message> {
+    const deadline = new AbortController();
+    const events = await followAnswer({ stores, clock }, message, 0);
+    void sleep(clock, ms, deadline.signal).then(() => events.return?.());
+    try {
+      for await (const event of events) if (isTerminal(event)) return event.message;
+    } finally {
+      deadline.abort();
+    }
+    const [stored] = await stores.messages.getMany([message.id]);
+    return stored ?? message;
+  }
+
+  return {
+    async send(input) {
+      if (isOperator(scope.principal)) throw new AppError('FORBIDDEN', 'A platform operator may not send messages.');
+      const turn = newTurn(input);
+      if (!isConversationId(input.conversationId)) throw conversationNotFound();
+      const sent = await startOrAttach(turn);
+      if (!input.waitForCompletion) return sent;
+      return { ...sent, assistantMessage: await awaitEnd(sent.assistantMessage, COMPLETION_WAIT_MS) };
+    },
+
+    async cancel(id) {
+      const message = await deps.conversations.findMessage(id);
+      if (!message) throw messageNotFound();
+      requireOwner(scope, message.ownerId, 'cancel its answers');
+      if (message.role !== 'ASSISTANT') throw badInput('Only an answer can be cancelled.', 'messageId');
+      if (message.status !== 'STREAMING') return message;
+      const key = await stores.messages.turnKey(id);
+      const turn = key === null ? null : await stores.turns.requestCancel(key);
+      if (turn) generations.cancel(turn.id);
+      return awaitEnd(message, CANCEL_WAIT_MS);
+    },
+
+    async watch(id, after) {
+      if (after < 0) throw badInput('`after` is a sequence number: 0 or more.', 'after');
+      const message = await deps.conversations.findMessage(id);
+      if (!message) throw messageNotFound();
+      return followAnswer({ stores, clock }, message, after);
+    },
+
+    async delete(conversationId) {
+      const conversation = await deps.conversations.find(conversationId);
+      if (!conversation) throw conversationNotFound();
+      const state = await stores.conversations.markDeleting(conversationId, clock.now() + LEASE_MS);
+      if (!state) throw conversationNotFound();
+      deps.background(removeAfterTurn(conversationId, state.lock));
+    },
+  };
+
+  async function removeAfterTurn(conversationId: string, lock: ConversationLock | null) {
+    if (lock) {
+      const turn = await stores.turns.requestCancel(lock.turnKey);
+      generations.cancel(lock.turnId);
+      await generations.settled(lock.turnId);
+      // A turn that runs elsewhere is awaited by the sweeper, which finds the conversation due.
+      if (turn && (await stores.turns.get(lock.turnKey))?.done === false) return;
+    }
+    await stores.conversations.purge(conversationId);
+  }
+}
+
+const busy = (messageId: string | null) =>
+  new AppError('CONVERSATION_BUSY', 'A turn is running in this conversation.', messageId === null ? {} : { messageId });
+
+const messageNotFound = () => new AppError('NOT_FOUND', 'There is no such message.');
+
+/** Why a lock was refused, told only as far as the caller may know. */
+function lockRefusal(scope: TenantScope, state: ConversationState | null): AppError {
+  if (!state || state.deleting || !maySee(scope, state.conversation.ownerId)) return conversationNotFound();
+  if (!owns(scope, state.conversation.ownerId)) {
+    return new AppError('FORBIDDEN', "Only the conversation's owner may send in it.");
+  }
+  return busy(state.lock && messageId(state.conversation.id, state.lock.sequence + 1));
+}

@@ -1,0 +1,110 @@
+import type { TenantId } from '../tenancy/tenant-id.ts';
+
+/** The calls to one service during a turn. */
+export interface ServiceCalls {
+  readonly latenciesMs: readonly number[];
+  readonly failures: number;
+}
+
+/** One turn as it was metered: immutable, and the only truth about usage. */
+export interface TurnEvent {
+  readonly turnId: string;
+  readonly conversationId: string;
+  readonly userId: string;
+  readonly agentId: string;
+  readonly modelId: string | null;
+  readonly first: boolean;
+  readonly status: 'COMPLETED' | 'FAILED' | 'CANCELLED';
+  readonly errorCode: string | null;
+  readonly attempts: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly estimatedTokens: number;
+  readonly latencyMs: number;
+  readonly firstTextMs: number | null;
+  readonly traces: number;
+  readonly memory: ServiceCalls;
+  readonly knowledgeBase: ServiceCalls;
+  readonly actionGroup: ServiceCalls;
+}
+
+/** One sign-in. */
+export interface SignInEvent {
+  readonly id: string;
+  readonly userId: string;
+  readonly latencyMs: number;
+}
+
+export type UsageEvent = ({ readonly kind: 'TURN' } & TurnEvent) | ({ readonly kind: 'SIGN_IN' } & SignInEvent);
+
+export interface Percentiles {
+  readonly p50: number;
+  readonly p90: number;
+  readonly p95: number;
+  readonly p99: number;
+}
+
+export interface ServiceUsage {
+  readonly invocations: number;
+  readonly totalLatencyMs: number;
+  readonly averageLatencyMs: number;
+  readonly latencyMs: Percentiles;
+  readonly successRate: number;
+  readonly errorRate: number;
+}
+
+export interface TokenTotals {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly totalTokens: number;
+}
+
+export const USAGE_SERVICES = [
+  'RUNTIME',
+  'MEMORY',
+  'IDENTITY',
+  'OBSERVABILITY',
+  'KNOWLEDGE_BASE',
+  'ACTION_GROUP',
+] as const;
+export type UsageServiceName = (typeof USAGE_SERVICES)[number];
+
+export interface AgentUsage {
+  readonly agentId: string;
+  readonly invocations: number;
+  readonly tokens: TokenTotals;
+  readonly averageLatencyMs: number;
+  readonly errorRate: number;
+}
+
+export interface UserUsage {
+  readonly userId: string;
+  readonly turns: number;
+  readonly tokens: TokenTotals;
+}
+
+export interface HourUsage {
+  readonly hour: number;
+  readonly invocations: number;
+  readonly tokens: TokenTotals;
+}
+
+/** What a tenant used in [start, end). `users` holds every user; the API shows the first of them. */
+export interface UsageSummary {
+  readonly tenantId: TenantId;
+  readonly start: string;
+  readonly end: string;
+  readonly agents: ServiceUsage;
+  readonly conversations: {
+    readonly conversations: number;
+    readonly turns: number;
+    readonly uniqueUsers: number;
+    readonly turnsPerConversation: number;
+  };
+  readonly tokens: TokenTotals;
+  readonly estimatedTokens: number;
+  readonly byAgent: readonly AgentUsage[];
+  readonly users: readonly UserUsage[];
+  readonly byHourOfDay: readonly HourUsage[];
+  readonly byService: readonly { readonly service: UsageServiceName; readonly usage: ServiceUsage }[];
+}
