@@ -1,0 +1,36 @@
+import { argon2, randomBytes, timingSafeEqual, type Argon2Parameters } from 'node:crypto';
+import { promisify } from 'node:util';
+import type { PasswordHasher } from '../../auth/ports.ts';
+
+const derive = promisify<'argon2id', Argon2Parameters, Buffer>(argon2);
+
+/** OWASP Password Storage Cheat Sheet, Argon2id: 19 MiB, 2 passes, 1 lane. */
+const COST = { memory: 19_456, passes: 2, parallelism: 1 };
+const SALT_BYTES = 16;
+const TAG_BYTES = 32;
+const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/;
+
+const base64 = (bytes: Buffer): string => bytes.toString('base64').replaceAll('=', '');
+
+/** Argon2id (RFC 9106) by Node's own OpenSSL; hashes are PHC strings, so that the cost can be raised without losing old ones. */
+export const createPasswordHasher = (): PasswordHasher => ({
+  async hash(password) {
+    const nonce = randomBytes(SALT_BYTES);
+    const tag = await derive('argon2id', { message: password, nonce, tagLength: TAG_BYTES, ...COST });
+    return `$argon2id$v=19$m=${COST.memory},t=${COST.passes},p=${COST.parallelism}$${base64(nonce)}$${base64(tag)}`;
+  },
+  async verify(password, hash) {
+    const [, memory, passes, parallelism, salt = '', tag = ''] = PHC.exec(hash) ?? [];
+    const expected = Buffer.from(tag, 'base64');
+    if (expected.length === 0) return false;
+    const actual = await derive('argon2id', {
+      message: password,
+      nonce: Buffer.from(salt, 'base64'),
+      tagLength: expected.length,
+      memory: Number(memory),
+      passes: Number(passes),
+      parallelism: Number(parallelism),
+    });
+    return timingSafeEqual(actual, expected);
+  },
+});

@@ -1,0 +1,213 @@
+import type { Conversation } from '../../conversations/model.ts';
+import type { ConversationLock, ConversationState, ConversationStore } from '../../conversations/ports.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import { pageOf, type Page, type PageRequest } from '../../kernel/page.ts';
+import type { Cursors } from '../../tenancy/cursor.ts';
+import type { TenantId } from '../../tenancy/tenant-id.ts';
+import { absent, equals, present } from './expressions.ts';
+import { dueAt, type Key, type TenantKeys } from './keys.ts';
+import type { Item, Query, Table } from './table.ts';
+
+interface ConversationRow extends Item {
+  readonly PK: string;
+  readonly id: string;
+  readonly uid: string;
+  readonly uname: string;
+  readonly title: string;
+  readonly agentId: string;
+  readonly agentName: string;
+  readonly createdAt: string;
+  readonly act: string;
+  readonly version: number;
+  readonly lastSeq: number;
+  readonly turn?: string;
+  readonly turnKey?: string;
+  readonly turnSeq?: number;
+  readonly deleting?: boolean;
+}
+
+const LOCK = ['turn', 'turnKey', 'turnSeq'];
+const LISTS = ['gsi1PK', 'gsi1SK', 'gsi2PK', 'gsi2SK'];
+/** Keys read ahead while the rows of a deleted conversation are removed. */
+const PURGE_ROWS = 250;
+
+export interface TenantRows {
+  readonly tenantId: TenantId;
+  readonly table: Table;
+  readonly keys: TenantKeys;
+}
+
+export function createConversationStore(rows: TenantRows, cursors: Cursors, clock: Clock): ConversationStore {
+  const { tenantId, table, keys } = rows;
+
+  const conversationOf = (row: ConversationRow): Conversation => ({
+    tenantId,
+    id: row.id,
+    title: row.title,
+    agentId: row.agentId,
+    agentName: row.agentName,
+    ownerId: row.uid,
+    ownerName: row.uname,
+    createdAt: row.createdAt,
+    updatedAt: row.act,
+    version: row.version,
+    messageCount: row.lastSeq,
+  });
+
+  const lockOf = ({ turn, turnKey, turnSeq }: ConversationRow): ConversationLock | null =>
+    turn && turnKey && turnSeq ? { turnId: turn, turnKey, sequence: turnSeq } : null;
+
+  const stateOf = (row: ConversationRow): ConversationState => ({
+    conversation: conversationOf(row),
+    lock: lockOf(row),
+    deleting: row.deleting === true,
+  });
+
+  const visible = (row: ConversationRow | null) => (row && !row.deleting ? conversationOf(row) : null);
+
+  return {
+    async create(conversation) {
+      const { id, title, agentId, agentName, ownerId, ownerName, createdAt, version } = conversation;
+      await table.create(keys.conversation(id), {
+        ...keys.listed(id, ownerId, createdAt),
+        ...{
+          id,
+          uid: ownerId,
+          uname: ownerName,
+          title,
+          agentId,
+          agentName,
+          createdAt,
+          act: createdAt,
+          version,
+          lastSeq: 0,
+          v: 1,
+        },
+      });
+    },
+
+    async getMany(ids) {
+      const found = await table.getMany<ConversationRow>(ids.map(keys.conversation));
+      return found.map(visible);
+    },
+
+    async state(id) {
+      const row = await table.get<ConversationRow>(keys.conversation(id));
+      return row && stateOf(row);
+    },
+
+    async list({ ownerId, agentId }, page) {
+      const list = ownerId === null ? keys.allConversations() : keys.conversationsOf(ownerId);
+      const name = `conversations ${ownerId ?? ''} ${agentId ?? ''}`;
+      const cursor = cursors.open(name, page.cursor);
+      const found = await table.take<ConversationRow>(listQuery(list, page, cursor, agentId), page.size + 1);
+      return pageOfRows(found, page, (row) => ({
+        cursor: cursors.seal(name, `${row.act}#${row.id}`),
+        node: conversationOf(row),
+      }));
+    },
+
+    async rename(id, { title, expectedVersion }) {
+      const result = await table.update<ConversationRow>(
+        keys.conversation(id),
+        { set: { title }, add: { version: 1 } },
+        present('PK'),
+        absent('deleting'),
+        ...(expectedVersion === null ? [] : [equals('version', expectedVersion)]),
+      );
+      if (result.done) return { renamed: conversationOf(result.item) };
+      return { renamed: null, current: visible(result.current) };
+    },
+
+    async lock(turn, at, over) {
+      const key = keys.conversation(turn.conversationId);
+      // Sequence numbers are taken by the same write that locks, so that they are dense whatever happens next.
+      const result = await table.update<ConversationRow>(
+        key,
+        {
+          set: { turn: turn.id, turnKey: turn.key, act: at, ...keys.listed(turn.conversationId, turn.ownerId, at) },
+          add: { lastSeq: 2 },
+        },
+        equals('uid', turn.ownerId),
+        absent('deleting'),
+        over ? equals('turn', over.turnId) : absent('turn'),
+      );
+      if (result.done) return { locked: conversationOf(result.item), sequence: result.item.lastSeq - 1 };
+      return { locked: null, state: result.current && stateOf(result.current) };
+    },
+
+    async unlock(turn) {
+      await table.update(keys.conversation(turn.conversationId), { remove: LOCK }, equals('turn', turn.id));
+    },
+
+    async markDeleting(id, dueMs) {
+      const key = keys.conversation(id);
+      const changes = { set: { deleting: true, ...dueAt(dueMs, key) }, remove: LISTS };
+      const result = await table.update<ConversationRow>(key, changes, present('PK'), absent('deleting'));
+      return result.done ? stateOf(result.item) : null;
+    },
+
+    purge: (id) => purge(rows, id, clock),
+  };
+}
+
+function listQuery(
+  list: Pick<Query, 'PK'> & { readonly index: 'gsi1' | 'gsi2' },
+  { direction, size }: PageRequest,
+  cursor: string | null,
+  agentId: string | null,
+): Query {
+  const forward = direction === 'forward'; // newest first, so forward is descending
+  return {
+    ...list,
+    descending: forward,
+    // With a filter, DynamoDB's limit counts rows before it: read further ahead then.
+    limit: agentId === null ? size + 1 : 100,
+    ...(cursor !== null && (forward ? { before: cursor } : { after: cursor })),
+    ...(agentId !== null && { filter: equals('agentId', agentId) }),
+  };
+}
+
+/** A page from rows read one further than it holds, in the direction they were read. */
+function pageOfRows<R, T>(
+  found: readonly R[],
+  { direction, size, cursor }: PageRequest,
+  edge: (row: R) => { cursor: string; node: T },
+): Page<T> {
+  const more = found.length > size;
+  const page = found.slice(0, size).map(edge);
+  return direction === 'forward'
+    ? pageOf(page, { hasNextPage: more, hasPreviousPage: cursor !== null })
+    : pageOf(page.reverse(), { hasNextPage: cursor !== null, hasPreviousPage: more });
+}
+
+interface StoredMessage extends Item {
+  readonly PK: string;
+  readonly SK: string;
+  readonly chunks?: number;
+}
+
+/** Messages before the conversation's own row, which stays due until nothing else is left. */
+async function purge({ table, keys }: TenantRows, id: string, clock: Clock) {
+  for (;;) {
+    const messages = await table.take<StoredMessage>({ ...keys.messagesOf(id), limit: PURGE_ROWS }, PURGE_ROWS);
+    if (messages.length === 0) break;
+    await table.removeMany(messages.flatMap((message) => rowsOf(message)));
+    await extendDue();
+  }
+  await table.remove(keys.conversation(id));
+
+  function rowsOf(message: StoredMessage): Key[] {
+    const sequence = Number(message.SK.slice('M#'.length));
+    const chunks = Array.from({ length: message.chunks ?? 0 }, (_, index) =>
+      keys.contentChunk(id, sequence, index + 1),
+    );
+    return [...chunks, { PK: message.PK, SK: message.SK }];
+  }
+
+  /** Thousands of messages take a while: no sweeper is to begin meanwhile. */
+  async function extendDue() {
+    const key = keys.conversation(id);
+    await table.update(key, { set: dueAt(clock.now() + 60_000, key) }, equals('deleting', true));
+  }
+}

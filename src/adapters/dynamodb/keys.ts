@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import type { DueWork } from '../../conversations/ports.ts';
+import { parseTenantId, type TenantId } from '../../tenancy/tenant-id.ts';
+
+declare const brand: unique symbol;
+
+/** The primary key of a row. Only this file makes one: a row outside a tenant's partitions cannot be named with that tenant's keys. */
+export interface Key {
+  readonly PK: string;
+  readonly SK: string;
+  readonly [brand]?: never;
+}
+
+/** What a key may be made of. A `#` would let one tenant's key reach into another's partition. */
+const PART = /^[A-Za-z0-9._-]+$/;
+const SEQUENCE_DIGITS = 10;
+const DUE_SHARDS = 8;
+/** Conversations of a tenant are listed from this many index partitions; a large tenant will need more. */
+const CONVERSATION_LIST_SHARD = '0';
+
+function join(...parts: readonly string[]): string {
+  const bad = parts.find((part) => !PART.test(part));
+  if (bad !== undefined) throw new Error('A key part holds a character that keys may not hold.');
+  return parts.join('#');
+}
+
+const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
+const sequenceKey = (sequence: number): string => `M#${String(sequence).padStart(SEQUENCE_DIGITS, '0')}`;
+
+/** `2026-11-20T17:33:17.000Z` → `2026112017`: the hour a partition of usage events covers. */
+export const hourOf = (ms: number): string => new Date(ms).toISOString().replaceAll(/[-T]/g, '').slice(0, 10);
+
+export type TenantKeys = ReturnType<typeof tenantKeys>;
+
+/** Every key of one tenant's rows, in every table and index. Each begins with the tenant, which is what `dynamodb:LeadingKeys` checks. */
+export function tenantKeys(tenantId: TenantId) {
+  const partition = (...parts: readonly string[]): string => join('T', tenantId, ...parts);
+  const key = (SK: string, ...parts: readonly string[]): Key => ({ PK: partition(...parts), SK });
+  return {
+    tenant: (): Key => key('CFG', 'CFG'),
+    user: (userId: string): Key => key('P', 'U', userId),
+    email: (email: string): Key => key('L', 'EM', digest(email)),
+    session: (userId: string, sessionId: string): Key => key(join(sessionId), 'S', userId),
+    conversation: (id: string): Key => key('META', 'C', id),
+    message: (conversationId: string, sequence: number): Key => key(sequenceKey(sequence), 'C', conversationId),
+    messagesOf: (conversationId: string) => ({ PK: partition('C', conversationId), prefix: 'M#' }),
+    messageRange: (conversationId: string, from: number, to: number) => ({
+      PK: partition('C', conversationId),
+      between: [sequenceKey(from), sequenceKey(to)] as const,
+    }),
+    contentChunk: (conversationId: string, sequence: number, index: number): Key =>
+      key(String(index).padStart(4, '0'), 'B', conversationId, String(sequence)),
+    turn: (turnKey: string): Key => key('S', 'TURN', turnKey),
+    usageEvent: (hour: string, id: string): Key => key(join(id), 'E', hour, '0'),
+    usageEventsOf: (hour: string) => ({ PK: partition('E', hour, '0') }),
+    usageHour: (hour: string): Key => key(`H#${join(hour)}`, 'R'),
+    usageHours: (from: string, to: string) => ({
+      PK: partition('R'),
+      between: [`H#${join(from)}`, `H#${join(to)}`] as const,
+    }),
+    /** Index attributes: lists, newest activity first. The sort key ends in the id, so that no two are equal. */
+    listed: (conversationId: string, ownerId: string, activeAt: string) => ({
+      gsi1PK: partition('CONV', CONVERSATION_LIST_SHARD),
+      gsi1SK: `${activeAt}#${conversationId}`,
+      gsi2PK: partition('UC', ownerId),
+      gsi2SK: `${activeAt}#${conversationId}`,
+    }),
+    allConversations: () => ({ index: 'gsi1', PK: partition('CONV', CONVERSATION_LIST_SHARD) }) as const,
+    conversationsOf: (ownerId: string) => ({ index: 'gsi2', PK: partition('UC', ownerId) }) as const,
+    listedUser: (userId: string, email: string) => ({ gsi1PK: partition('USERS'), gsi1SK: `${email}#${userId}` }),
+  };
+}
+
+/** Index attributes of work that is due at a time, whosever it is. */
+export const dueAt = (ms: number, key: Key): { readonly duePK: string; readonly dueSK: string } => ({
+  duePK: join('SYS', 'DUE', String(parseInt(digest(key.PK).slice(0, 8), 16) % DUE_SHARDS)),
+  dueSK: `${new Date(ms).toISOString()}#${key.PK}`,
+});
+
+/** The partitions of the due index, each with the upper end of what is due by then. */
+export const duePartitions = (now: number) =>
+  Array.from({ length: DUE_SHARDS }, (_, shard) => ({
+    PK: join('SYS', 'DUE', String(shard)),
+    before: new Date(now).toISOString(),
+  }));
+
+/** The directory of tenants. */
+export const directoryEntry = (tenantId: TenantId): Key => ({ PK: 'SYS#TENANTS', SK: join(tenantId) });
+
+/** What a due row is, read from its key; null for a row no sweeper of this version knows. */
+export function parseDue(key: { readonly PK: string }): DueWork | null {
+  const [, tenant = '', kind, id = ''] = key.PK.split('#');
+  const tenantId = parseTenantId(tenant);
+  if (tenantId === null) return null;
+  if (kind === 'TURN') return { kind: 'TURN', tenantId, turnKey: id };
+  return kind === 'C' ? { kind: 'DELETION', tenantId, conversationId: id } : null;
+}

@@ -1,0 +1,145 @@
+import { tokenUsage, type TurnMetering } from '../../conversations/metering.ts';
+import { messageId, parseMessageId, type Message } from '../../conversations/model.ts';
+import type { EndedMessage, MessageStore } from '../../conversations/ports.ts';
+import { createContentStore } from './message-content.ts';
+import { equals } from './expressions.ts';
+import type { Key } from './keys.ts';
+import type { Item } from './table.ts';
+import type { TenantRows } from './conversation-store.ts';
+
+interface MessageRow extends Item {
+  readonly conversationId: string;
+  readonly sequence: number;
+  readonly role: Message['role'];
+  readonly status: Message['status'];
+  readonly content: string;
+  /** Rows that hold the content instead, where it is too large to stand here. */
+  readonly chunks?: number;
+  readonly uid: string;
+  readonly agentId: string | null;
+  readonly agentName: string | null;
+  readonly citations: Message['citations'];
+  readonly error: Message['error'];
+  readonly metering?: TurnMetering;
+  readonly createdAt: string;
+  readonly completedAt: string | null;
+  readonly lastEvent: number | null;
+  readonly turnKey: string;
+}
+
+export function createMessageStore(rows: TenantRows): MessageStore {
+  const { tenantId, table, keys } = rows;
+  const contents = createContentStore(rows);
+
+  const messageOf = (row: MessageRow): Message => ({
+    tenantId,
+    id: messageId(row.conversationId, row.sequence),
+    conversationId: row.conversationId,
+    sequence: row.sequence,
+    role: row.role,
+    status: row.status,
+    content: row.content,
+    ownerId: row.uid,
+    agentId: row.agentId,
+    agentName: row.agentName,
+    citations: row.citations,
+    error: row.error,
+    // Usage is shown once it is known for good; a checkpoint's is only for the sweeper.
+    usage: row.metering && row.status !== 'STREAMING' ? tokenUsage(row.metering) : null,
+    createdAt: row.createdAt,
+    completedAt: row.completedAt,
+    lastEvent: row.lastEvent,
+  });
+
+  const withContent = async (found: readonly (MessageRow | null)[]) =>
+    (await contents.fill(found)).map((row) => row && messageOf(row));
+
+  function keyOf(id: string): Key | null {
+    const place = parseMessageId(id);
+    return place && keys.message(place.conversationId, place.sequence);
+  }
+
+  const read = async (id: string): Promise<MessageRow | null> => {
+    const key = keyOf(id);
+    return key && table.get<MessageRow>(key);
+  };
+
+  async function ended(row: MessageRow | null): Promise<EndedMessage | null> {
+    const [message] = await withContent([row]);
+    return message ? { message, metering: row?.metering ?? null } : null;
+  }
+
+  return {
+    async add(message, turn) {
+      const {
+        conversationId,
+        sequence,
+        role,
+        status,
+        agentId,
+        agentName,
+        citations,
+        error,
+        createdAt,
+        completedAt,
+        lastEvent,
+      } = message;
+      const content = await contents.store(message, message.content);
+      await table.create(keys.message(conversationId, sequence), {
+        ...{
+          conversationId,
+          sequence,
+          role,
+          status,
+          agentId,
+          agentName,
+          citations,
+          error,
+          createdAt,
+          completedAt,
+          lastEvent,
+        },
+        ...content,
+        uid: message.ownerId,
+        turnKey: turn.key,
+        v: 1,
+      });
+    },
+
+    async getMany(ids) {
+      const keyed = ids.map(keyOf);
+      const wanted = keyed.filter((key) => key !== null);
+      const found = await withContent(await table.getMany<MessageRow>(wanted));
+      return keyed.map((key) => (key === null ? null : (found[wanted.indexOf(key)] ?? null)));
+    },
+
+    async range(conversationId, from, to) {
+      const query = { ...keys.messageRange(conversationId, from, to) };
+      const found = await withContent(await table.take<MessageRow>(query, to - from + 1));
+      return found.filter((message) => message !== null);
+    },
+
+    turnKey: async (id) => (await read(id))?.turnKey ?? null,
+
+    async checkpoint(id, { content, metering }) {
+      const place = parseMessageId(id);
+      if (!place) return;
+      const stored = await contents.store(place, content);
+      const key = keys.message(place.conversationId, place.sequence);
+      await table.update(key, { set: { ...stored, metering } }, equals('status', 'STREAMING'));
+    },
+
+    async end(id, outcome, metering) {
+      const place = parseMessageId(id);
+      if (!place) return null;
+      const { status, citations, error, completedAt, lastEvent } = outcome;
+      const content = await contents.store(place, outcome.content);
+      const key = keys.message(place.conversationId, place.sequence);
+      const changes = { set: { status, citations, error, completedAt, lastEvent, metering, ...content } };
+      const result = await table.update<MessageRow>(key, changes, equals('status', 'STREAMING'));
+      return ended(result.done ? result.item : result.current);
+    },
+
+    draft: async (id) => ended(await read(id)),
+  };
+}

@@ -1,0 +1,124 @@
+import type { Turn } from '../../conversations/model.ts';
+import type { DueWorkStore, TurnStore } from '../../conversations/ports.ts';
+import { ulid } from '../../kernel/ids.ts';
+import { absent, below, equals, present } from './expressions.ts';
+import { dueAt, duePartitions, parseDue } from './keys.ts';
+import type { Item, Table } from './table.ts';
+import type { TenantRows } from './conversation-store.ts';
+
+interface TurnRow extends Item {
+  readonly id: string;
+  readonly key: string;
+  readonly conversationId: string;
+  readonly uid: string;
+  readonly content: string;
+  readonly seq?: number;
+  readonly leaseUntil: number;
+  readonly cancel?: boolean;
+  readonly done?: boolean;
+}
+
+/** Rows of one partition of the due index that one sweep takes up. */
+const DUE_ROWS = 100;
+
+/**
+ * The turn rows of one tenant. `holder` names this process: renewing, placing and finishing a turn needs its lease, so that a
+ * process that was taken for dead cannot write over its successor.
+ */
+export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: string): TurnStore {
+  const turnOf = (row: TurnRow): Turn => ({
+    tenantId,
+    id: row.id,
+    key: row.key,
+    conversationId: row.conversationId,
+    ownerId: row.uid,
+    content: row.content,
+    sequence: row.seq ?? null,
+    leaseUntil: row.leaseUntil,
+    cancelRequested: row.cancel === true,
+    done: row.done === true,
+  });
+
+  return {
+    async open({ id, key, conversationId, ownerId, content, leaseUntil }) {
+      const rowKey = keys.turn(key);
+      const row = {
+        id,
+        key,
+        conversationId,
+        uid: ownerId,
+        content,
+        leaseUntil,
+        holder,
+        v: 1,
+        ...dueAt(leaseUntil, rowKey),
+      };
+      const result = await table.create<TurnRow>(rowKey, row);
+      return result.done ? { opened: true } : { opened: false, existing: result.current && turnOf(result.current) };
+    },
+
+    async get(key) {
+      const row = await table.get<TurnRow>(keys.turn(key));
+      return row && turnOf(row);
+    },
+
+    async placed(turn, sequence) {
+      await table.update(
+        keys.turn(turn.key),
+        { set: { seq: sequence } },
+        equals('id', turn.id),
+        equals('holder', holder),
+      );
+    },
+
+    async renew(turn, leaseUntil) {
+      const key = keys.turn(turn.key);
+      const changes = { set: { leaseUntil, ...dueAt(leaseUntil, key) } };
+      const result = await table.update<TurnRow>(
+        key,
+        changes,
+        equals('id', turn.id),
+        equals('holder', holder),
+        absent('done'),
+      );
+      return result.done ? turnOf(result.item) : null;
+    },
+
+    async claim(turnKey, now, leaseUntil) {
+      const key = keys.turn(turnKey);
+      const changes = { set: { holder, leaseUntil, ...dueAt(leaseUntil, key) } };
+      const result = await table.update<TurnRow>(key, changes, below('leaseUntil', now), absent('done'));
+      return result.done ? turnOf(result.item) : null;
+    },
+
+    async requestCancel(key) {
+      const result = await table.update<TurnRow>(
+        keys.turn(key),
+        { set: { cancel: true } },
+        present('PK'),
+        absent('done'),
+      );
+      return result.done ? turnOf(result.item) : null;
+    },
+
+    discard: (turn) => table.remove(keys.turn(turn.key)),
+
+    async finish(turn, keepUntil) {
+      // The content is in the messages now; what is left only keeps the key.
+      const changes = { set: { done: true, ttl: Math.ceil(keepUntil / 1000) }, remove: ['duePK', 'dueSK'] };
+      await table.update(keys.turn(turn.key), changes, equals('id', turn.id), equals('holder', holder));
+    },
+  };
+}
+
+/** A name for this process as a holder of leases. */
+export const newHolder = (nowMs: number): string => ulid(nowMs);
+
+export const createDueWorkStore = (table: Table): DueWorkStore => ({
+  async due(now) {
+    const partitions = duePartitions(now).map(({ PK, before }) =>
+      table.take<Item & { PK: string }>({ index: 'due', PK, before, limit: DUE_ROWS }, DUE_ROWS),
+    );
+    return (await Promise.all(partitions)).flat().flatMap((row) => parseDue(row) ?? []);
+  },
+});

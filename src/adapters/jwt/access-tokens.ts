@@ -1,0 +1,109 @@
+import {
+  createLocalJWKSet,
+  exportJWK,
+  importJWK,
+  jwtVerify,
+  SignJWT,
+  calculateJwkThumbprint,
+  generateKeyPair,
+  type JWK,
+} from 'jose';
+import { z } from 'zod';
+import type { AccessClaims } from '../../auth/model.ts';
+import type { AccessTokens } from '../../auth/ports.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import { AppError } from '../../kernel/errors.ts';
+import { ulid } from '../../kernel/ids.ts';
+import type { Principal } from '../../tenancy/principal.ts';
+import { parseTenantId } from '../../tenancy/tenant-id.ts';
+
+const ALGORITHM = 'ES256';
+/** RFC 9068: the type of a JWT that is an access token, so that no other kind of token passes for one. */
+const TYPE = 'at+jwt';
+
+export interface AccessTokenOptions {
+  /** A private key as a JWK: P-256, for ES256 (RFC 7518). */
+  readonly signingKey: JWK;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly ttlMs: number;
+  readonly clock: Clock;
+}
+
+/** What we say of the caller; all of it is ours, so anything else is no token of ours. */
+const claimsSchema = z.object({
+  sub: z.string(),
+  exp: z.number(),
+  sid: z.string(),
+  name: z.string(),
+  email: z.string().nullable(),
+  tenant: z.string().nullable(),
+  roles: z.array(z.enum(['PLATFORM_OPERATOR', 'TENANT_ADMIN', 'MEMBER', 'PARTNER'])).min(1),
+});
+
+export const newSigningKey = async (): Promise<JWK> => {
+  const { privateKey } = await generateKeyPair(ALGORITHM, { extractable: true });
+  return exportJWK(privateKey);
+};
+
+function publicPart({ kty, crv, x, y }: JWK): JWK {
+  if (kty !== 'EC' || crv !== 'P-256' || !x || !y)
+    throw new Error('The signing key must be a P-256 private key (JWK).');
+  return { kty, crv, x, y };
+}
+
+/** Reads the principal of checked claims. A tenant's token names a tenant, an operator's none: anything between is no token of ours. */
+function principalOf(payload: unknown): Principal {
+  const claims = claimsSchema.parse(payload);
+  const tenantId = claims.tenant === null ? null : parseTenantId(claims.tenant);
+  if ((tenantId === null) !== claims.roles.includes('PLATFORM_OPERATOR')) throw new Error('tenant and roles disagree');
+  const { sub: userId, name, email, roles, exp } = claims;
+  return { userId, name, email, roles, tenantId, expiresAt: exp * 1000 };
+}
+
+/** Access tokens as JWTs (RFC 7519, RFC 9068), signed with ES256; algorithm, type, issuer, audience and key are pinned. */
+export async function createAccessTokens(
+  options: AccessTokenOptions,
+): Promise<AccessTokens & { jwks: { keys: JWK[] } }> {
+  const { signingKey, issuer, audience, ttlMs, clock } = options;
+  const publicKey = publicPart(signingKey);
+  const kid = await calculateJwkThumbprint(publicKey);
+  const privateKey = await importJWK(signingKey, ALGORITHM);
+  const jwks = { keys: [{ ...publicKey, kid, alg: ALGORITHM, use: 'sig' }] };
+  const keySet = createLocalJWKSet(jwks);
+
+  return {
+    jwks,
+    async issue(claims: AccessClaims) {
+      const { userId, sessionId, name, email, roles, tenantId } = claims;
+      const issuedAt = Math.floor(clock.now() / 1000);
+      const expiresAt = issuedAt + Math.floor(ttlMs / 1000);
+      const token = await new SignJWT({ sid: sessionId, name, email, tenant: tenantId, roles: [...roles] })
+        .setProtectedHeader({ alg: ALGORITHM, typ: TYPE, kid })
+        .setIssuer(issuer)
+        .setAudience(audience)
+        .setSubject(userId)
+        .setJti(ulid(clock.now()))
+        .setIssuedAt(issuedAt)
+        .setExpirationTime(expiresAt)
+        .sign(privateKey);
+      return { token, principal: { userId, name, email, roles, tenantId, expiresAt: expiresAt * 1000 } };
+    },
+    async verify(token) {
+      try {
+        const { payload } = await jwtVerify(token, keySet, {
+          algorithms: [ALGORITHM],
+          typ: TYPE,
+          issuer,
+          audience,
+          currentDate: new Date(clock.now()),
+          requiredClaims: ['exp', 'iat', 'sub', 'jti'],
+        });
+        return principalOf(payload);
+      } catch (error) {
+        // Which check failed is nobody's business but ours.
+        throw new AppError('UNAUTHENTICATED', 'The access token is not valid, or has expired.', {}, { cause: error });
+      }
+    },
+  };
+}

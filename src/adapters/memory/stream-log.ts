@@ -1,0 +1,104 @@
+import type { StreamLog } from '../../conversations/ports.ts';
+import { isTerminal, type StreamEvent } from '../../conversations/model.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import type { TenantId } from '../../tenancy/tenant-id.ts';
+
+/** How long a stream can be read after its end, in milliseconds. */
+export const KEPT_AFTER_END_MS = 15 * 60 * 1000;
+
+interface Stream {
+  readonly events: StreamEvent[];
+  /** Readers that have read everything and wait for more. */
+  readonly waiting: Set<() => void>;
+  text: string;
+  ended: boolean;
+}
+
+/** Streams of this process, of every tenant: `forTenant` gives the view of one. */
+export interface MemoryStreamLogs {
+  forTenant(tenantId: TenantId): StreamLog;
+  /** Streams that are held at the moment. */
+  count(): number;
+}
+
+/**
+ * Keeps every event of a stream in memory, in order. A reader holds only its place in the stream, so any number of readers,
+ * however slow, cost nothing but that.
+ */
+export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
+  const streams = new Map<string, Stream>();
+
+  function forTenant(tenantId: TenantId): StreamLog {
+    const nameOf = (messageId: string) => `${tenantId} ${messageId}`;
+    return {
+      open(messageId) {
+        const name = nameOf(messageId);
+        if (!streams.has(name)) streams.set(name, { events: [], waiting: new Set(), text: '', ended: false });
+        return Promise.resolve();
+      },
+      append(messageId, event) {
+        const stream = streams.get(nameOf(messageId));
+        if (!stream || stream.ended) return Promise.resolve();
+        stream.events.push(event);
+        if (event.type === 'DELTA') stream.text += event.text;
+        if (isTerminal(event)) {
+          stream.ended = true;
+          clock.after(KEPT_AFTER_END_MS, () => streams.delete(nameOf(messageId)));
+        }
+        for (const wake of [...stream.waiting]) wake();
+        return Promise.resolve();
+      },
+      read(messageId, after) {
+        const stream = streams.get(nameOf(messageId));
+        return Promise.resolve(stream ? readStream(stream, after) : null);
+      },
+      text: (messageId) => Promise.resolve(streams.get(nameOf(messageId))?.text ?? null),
+    };
+  }
+
+  return { forTenant, count: () => streams.size };
+}
+
+const DONE = { value: undefined, done: true } as const;
+
+function readStream(stream: Stream, after: number): AsyncIterableIterator<StreamEvent> {
+  let place = 0;
+  let left = false;
+
+  /** The next event there is to show; undefined for none yet. The terminal one is shown whatever `after` is. */
+  function nextEvent(): StreamEvent | undefined {
+    while (place < stream.events.length) {
+      const event = stream.events[place++];
+      if (event && (event.sequence > after || isTerminal(event))) return event;
+    }
+    return undefined;
+  }
+
+  async function next(): Promise<IteratorResult<StreamEvent>> {
+    for (;;) {
+      if (left) return DONE;
+      const event = nextEvent();
+      if (event) return { value: event, done: false };
+      if (stream.ended) return DONE;
+      await new Promise<void>((wake) => {
+        const woken = () => {
+          stream.waiting.delete(woken);
+          wake();
+        };
+        stream.waiting.add(woken);
+      });
+    }
+  }
+
+  return {
+    next,
+    return() {
+      left = true;
+      for (const wake of [...stream.waiting]) wake(); // others look, find nothing new, and wait again
+      return Promise.resolve(DONE);
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
