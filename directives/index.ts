@@ -1,0 +1,61 @@
+import { mapSchema, MapperKind } from '@graphql-tools/utils';
+import { defaultFieldResolver, type GraphQLFieldResolver, type GraphQLSchema } from 'graphql';
+import type { ContextBinder, RequestContext } from '../src/context.ts';
+import { chain, type Access, type Field } from './access.ts';
+import { hasRole } from './hasRole.ts';
+import { policyFaults } from './policy.ts';
+import { publicAccess } from './public.ts';
+import { checkOwner, yieldsOwned } from './tenantOwned.ts';
+import { createTenantBinding } from './tenantScoped.ts';
+
+type Resolve = GraphQLFieldResolver<unknown, RequestContext>;
+
+/**
+ * Makes the schema's directives hold: every resolver runs with the context its directives grant, and no object of another
+ * tenant leaves one.
+ *
+ * @throws if the schema breaks the isolation policy: the server must not start then.
+ */
+export function applyDirectives(schema: GraphQLSchema, binder: ContextBinder): GraphQLSchema {
+  const faults = policyFaults(schema);
+  if (faults.length > 0) throw new Error(`The schema breaks the isolation policy:\n- ${faults.join('\n- ')}`);
+
+  const binding = createTenantBinding(binder);
+  // Roles first: they cost no read, and a caller without the role learns nothing of the tenant.
+  const directives = [publicAccess(binder), hasRole(binder), binding.directive];
+
+  function accessOf(field: Field): Access | null {
+    const steps = directives.flatMap((directive) => directive(schema, field) ?? []);
+    if (steps.length <= 1) return steps[0] ?? null;
+    // The last step binds by the request's own context, so that all fields of a request share one binding.
+    return (context) => steps.reduce<ReturnType<Access>>((made, step) => chain(made, () => step(context)), context);
+  }
+
+  /** Wrappers are not async functions: a promise for every field would make long lists twice as slow. */
+  const guard = (field: Field, name: string, access: Access | null): Resolve => {
+    const resolve = field.resolve ?? (defaultFieldResolver as Resolve);
+    const owned = yieldsOwned(schema, field);
+    return (source, args, context, info) => {
+      const value: unknown = access
+        ? chain(access(context), (granted) => resolve(source, args, granted, info))
+        : resolve(source, args, context, info);
+      return owned
+        ? chain(value, (ready) => checkOwner(ready, binding.bound(context)?.tenant.scope.tenantId ?? null, name))
+        : value;
+    };
+  };
+
+  return mapSchema(schema, {
+    [MapperKind.OBJECT_FIELD]: (field: Field, fieldName: string, typeName: string) => {
+      const access = accessOf(field);
+      if (!access && !yieldsOwned(schema, field)) return undefined;
+      const resolve = guard(field, `${typeName}.${fieldName}`, access);
+      const { subscribe } = field;
+      if (!subscribe || !access) return { ...field, resolve };
+      // The guard stands before the event source too: a resolver alone would refuse only after the stream was opened.
+      const guarded: Resolve = (source, args, context, info) =>
+        chain(access(context), (granted) => subscribe(source, args, granted, info));
+      return { ...field, resolve, subscribe: guarded };
+    },
+  });
+}

@@ -1,0 +1,10 @@
+import type { QueryResolvers } from '../types.generated.ts';
+
+/** Every type keeps the rule of its own root field; an id names at most one of them. */
+export const node: QueryResolvers['node'] = async (_root, { id }, { tenant }) => {
+  if (id === tenant.tenant.id) return { __typename: 'Tenant', ...tenant.tenant };
+  const conversation = await tenant.conversations.find(id);
+  if (conversation) return { __typename: 'Conversation', ...conversation };
+  const message = await tenant.conversations.findMessage(id);
+  return message && { __typename: 'Message', ...message };
+};

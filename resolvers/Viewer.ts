@@ -1,0 +1,5 @@
+import type { ViewerResolvers } from './types.generated.ts';
+
+export const Viewer: ViewerResolvers = {
+  id: ({ userId }) => userId,
+};

@@ -1,0 +1,50 @@
+import { AgentUsage } from './AgentUsage.ts';
+import { Conversation } from './Conversation.ts';
+import { Message } from './Message.ts';
+import { cancelMessage } from './Mutation/cancelMessage.ts';
+import { createConversation } from './Mutation/createConversation.ts';
+import { deleteConversation } from './Mutation/deleteConversation.ts';
+import { refreshSession } from './Mutation/refreshSession.ts';
+import { renameConversation } from './Mutation/renameConversation.ts';
+import { sendMessage } from './Mutation/sendMessage.ts';
+import { signIn } from './Mutation/signIn.ts';
+import { signOut } from './Mutation/signOut.ts';
+import { agents } from './Query/agents.ts';
+import { conversation } from './Query/conversation.ts';
+import { conversations } from './Query/conversations.ts';
+import { message } from './Query/message.ts';
+import { node } from './Query/node.ts';
+import { tenant } from './Query/tenant.ts';
+import { usageSummary } from './Query/usageSummary.ts';
+import { viewer } from './Query/viewer.ts';
+import { DateTime } from './scalars/DateTime.ts';
+import { messageStream } from './Subscription/messageStream.ts';
+import { Tenant } from './Tenant.ts';
+import type { Resolvers } from './types.generated.ts';
+import { UsageSummary } from './UsageSummary.ts';
+import { UserUsage } from './UserUsage.ts';
+import { Viewer } from './Viewer.ts';
+
+/** Every resolver there is. The annotation makes the compiler check each one; `makeExecutableSchema` checks nothing. */
+export const resolvers: Resolvers = {
+  Query: { agents, conversation, conversations, message, node, tenant, usageSummary, viewer },
+  Mutation: {
+    cancelMessage,
+    createConversation,
+    deleteConversation,
+    refreshSession,
+    renameConversation,
+    sendMessage,
+    signIn,
+    signOut,
+  },
+  Subscription: { messageStream },
+  AgentUsage,
+  Conversation,
+  Message,
+  Tenant,
+  UsageSummary,
+  UserUsage,
+  Viewer,
+  DateTime,
+};

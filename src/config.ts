@@ -1,0 +1,194 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import type { JWK } from 'jose';
+import { z } from 'zod';
+import type { AgentDefinition } from './agents/model.ts';
+
+/** Everything the installation can set. The names, their meaning and their defaults are listed in `.env.example`. */
+export interface Config {
+  readonly production: boolean;
+  readonly host: string;
+  readonly port: number;
+  /** Where the embedded parts keep their data; null: in memory, gone at the end. */
+  readonly dataDir: string | null;
+  readonly logLevel: string;
+  readonly corsOrigins: readonly string[];
+  readonly explorer: boolean;
+  readonly introspection: boolean;
+  readonly shutdownGraceMs: number;
+  readonly region: string;
+  /** `embedded` runs the engine inside this process, and brings the demo data. */
+  readonly storage: { readonly kind: 'embedded' } | { readonly kind: 'dynamodb'; readonly endpoint: string | null };
+  readonly tablePrefix: string;
+  readonly bedrock:
+    | { readonly kind: 'emulated'; readonly chunksPerSecond: number }
+    | { readonly kind: 'aws'; readonly agents: readonly AgentDefinition[] };
+  readonly bedrockIdleTimeoutMs: number;
+  readonly demoPassword: string;
+  readonly jwt: {
+    readonly issuer: string;
+    readonly audience: string;
+    readonly accessTtlMs: number;
+    readonly refreshTtlMs: number;
+  };
+  /** Null in embedded mode, where both are made once and kept in the data folder. */
+  readonly secrets: { readonly signingKey: JWK; readonly cursorSecret: string } | null;
+}
+
+const DAY_MS = 86_400_000;
+const DEMO_PASSWORD_DEFAULT = 'demo-demo-demo';
+
+const whole = (min: number, max: number, byDefault: number) =>
+  z.coerce.number().int().min(min).max(max).default(byDefault);
+const flag = z.enum(['true', 'false']).transform((text) => text === 'true');
+
+const environment = z.object({
+  NODE_ENV: z.string().default('development'),
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PORT: whole(0, 65_535, 4000),
+  DATA_DIR: z.string().min(1).default('.data'),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  CORS_ORIGINS: z.string().default(''),
+  EXPLORER: flag.optional(),
+  INTROSPECTION: flag.optional(),
+  SHUTDOWN_GRACE_MS: whole(0, 600_000, 10_000),
+  AWS_REGION: z.string().min(1).default('us-east-1'),
+  STORAGE: z.enum(['embedded', 'dynamodb']).optional(),
+  DYNAMODB_ENDPOINT: z.url().optional(),
+  TABLE_PREFIX: z
+    .string()
+    .regex(/^[\w.-]{0,200}$/)
+    .default('bedrock-graphql-'),
+  BEDROCK: z.enum(['emulated', 'aws']).default('emulated'),
+  BEDROCK_IDLE_TIMEOUT_MS: whole(100, 900_000, 60_000),
+  EMULATOR_CHUNKS_PER_SECOND: whole(1, 100_000, 40),
+  AGENTS_FILE: z.string().min(1).optional(),
+  DEMO_PASSWORD: z.string().min(8).optional(),
+  JWT_ISSUER: z.string().min(1).default('bedrock-graphql'),
+  JWT_AUDIENCE: z.string().min(1).default('bedrock-graphql'),
+  JWT_SIGNING_KEY: z.string().optional(),
+  ACCESS_TOKEN_TTL_SECONDS: whole(10, 86_400, 900),
+  REFRESH_TOKEN_TTL_DAYS: whole(1, 365, 30),
+  CURSOR_SECRET: z.string().min(32).optional(),
+});
+
+const agentsFile = z
+  .array(
+    z.object({
+      id: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/),
+      name: z.string().min(1),
+      description: z.string().nullable().default(null),
+      /** Both at most 10 letters and digits (InvokeAgent). */
+      agentId: z.string().regex(/^[0-9a-zA-Z]{1,10}$/),
+      aliasId: z.string().regex(/^[0-9a-zA-Z]{1,10}$/),
+      modelId: z.string().nullable().default(null),
+      knowledgeBaseIds: z.array(z.string().regex(/^[0-9a-zA-Z]{1,10}$/)).default([]),
+    }),
+  )
+  .min(1);
+
+/** Every name that may be set, for the documentation to be checked against. */
+export const CONFIG_KEYS: readonly string[] = Object.keys(environment.shape);
+
+type Environment = z.infer<typeof environment>;
+
+const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+
+/**
+ * Reads the configuration from environment variables. An empty variable counts as one that is not set.
+ * @throws one error that lists every fault.
+ */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) {
+    throw configError(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`));
+  }
+  const faults: string[] = [];
+  const config = derive(parsed.data, faults);
+  if (faults.length > 0) throw configError(faults);
+  return config;
+}
+
+const configError = (faults: readonly string[]) => new Error(`The configuration is wrong:\n- ${faults.join('\n- ')}`);
+
+function derive(env: Environment, faults: string[]): Config {
+  const production = env.NODE_ENV === 'production';
+  const storage = storageOf(env, faults);
+  const embedded = storage.kind === 'embedded';
+  if (production && embedded)
+    faults.push('STORAGE: the embedded engine does not serve production; set STORAGE=dynamodb');
+  if (production && env.BEDROCK === 'emulated')
+    faults.push('BEDROCK: the emulator does not serve production; set BEDROCK=aws');
+  if (embedded && !isLoopback(env.HOST) && !env.DEMO_PASSWORD) {
+    faults.push('DEMO_PASSWORD: set one, or listen on a loopback address: the default password is public');
+  }
+  return {
+    production,
+    host: env.HOST,
+    port: env.PORT,
+    dataDir: env.DATA_DIR === ':memory:' ? null : env.DATA_DIR,
+    logLevel: env.LOG_LEVEL,
+    corsOrigins: env.CORS_ORIGINS.split(',')
+      .map((origin) => origin.trim())
+      .filter((origin) => origin !== ''),
+    explorer: env.EXPLORER ?? !production,
+    introspection: env.INTROSPECTION ?? embedded,
+    shutdownGraceMs: env.SHUTDOWN_GRACE_MS,
+    region: env.AWS_REGION,
+    storage,
+    tablePrefix: env.TABLE_PREFIX,
+    bedrock: bedrockOf(env, faults),
+    bedrockIdleTimeoutMs: env.BEDROCK_IDLE_TIMEOUT_MS,
+    demoPassword: env.DEMO_PASSWORD ?? DEMO_PASSWORD_DEFAULT,
+    jwt: {
+      issuer: env.JWT_ISSUER,
+      audience: env.JWT_AUDIENCE,
+      accessTtlMs: env.ACCESS_TOKEN_TTL_SECONDS * 1000,
+      refreshTtlMs: env.REFRESH_TOKEN_TTL_DAYS * DAY_MS,
+    },
+    secrets: embedded ? null : secretsOf(env, faults),
+  };
+}
+
+function storageOf({ STORAGE, DYNAMODB_ENDPOINT }: Environment, faults: string[]): Config['storage'] {
+  if (STORAGE === 'embedded' && DYNAMODB_ENDPOINT)
+    faults.push('DYNAMODB_ENDPOINT: the embedded engine has its own; unset one');
+  const kind = STORAGE ?? (DYNAMODB_ENDPOINT ? 'dynamodb' : 'embedded');
+  return kind === 'embedded' ? { kind } : { kind, endpoint: DYNAMODB_ENDPOINT ?? null };
+}
+
+function bedrockOf(
+  { BEDROCK, AGENTS_FILE, EMULATOR_CHUNKS_PER_SECOND }: Environment,
+  faults: string[],
+): Config['bedrock'] {
+  if (BEDROCK === 'emulated') return { kind: 'emulated', chunksPerSecond: EMULATOR_CHUNKS_PER_SECOND };
+  return { kind: 'aws', agents: readAgents(AGENTS_FILE, faults) };
+}
+
+function readAgents(path: string | undefined, faults: string[]): readonly AgentDefinition[] {
+  if (!path) {
+    faults.push('AGENTS_FILE: needed with BEDROCK=aws');
+    return [];
+  }
+  try {
+    const agents = agentsFile.parse(JSON.parse(readFileSync(path, 'utf8')));
+    return agents.map(({ agentId, aliasId, ...agent }) => ({ ...agent, bedrock: { agentId, aliasId } }));
+  } catch (error) {
+    const reason = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+    faults.push(`AGENTS_FILE: ${reason}`);
+    return [];
+  }
+}
+
+function secretsOf({ JWT_SIGNING_KEY, CURSOR_SECRET }: Environment, faults: string[]): Config['secrets'] {
+  if (!JWT_SIGNING_KEY) faults.push('JWT_SIGNING_KEY: needed outside embedded mode: a P-256 private key as a JWK');
+  if (!CURSOR_SECRET) faults.push('CURSOR_SECRET: needed outside embedded mode: at least 32 characters');
+  try {
+    return { signingKey: JSON.parse(JWT_SIGNING_KEY ?? '{}') as JWK, cursorSecret: CURSOR_SECRET ?? '' };
+  } catch {
+    faults.push('JWT_SIGNING_KEY: not JSON'); // the value itself must not reach a log
+    return null;
+  }
+}

@@ -1,0 +1,65 @@
+import type DataLoader from 'dataloader';
+import type { AgentCatalogue } from './agents/catalogue.ts';
+import type { AuthService } from './auth/service.ts';
+import type { ConversationLoaders } from './conversations/loaders.ts';
+import type { ConversationService } from './conversations/service.ts';
+import type { TurnService } from './conversations/turns.ts';
+import type { AppError } from './kernel/errors.ts';
+import type { Principal } from './tenancy/principal.ts';
+import type { TenantScope } from './tenancy/scope.ts';
+import type { Tenant } from './tenants/model.ts';
+import type { UsageService } from './usage/service.ts';
+import type { User } from './users/model.ts';
+
+/** Who sent a request, as far as its credential proves it. A bad credential is a fault that surfaces where a caller is needed. */
+export type Identity =
+  | { readonly principal: Principal; readonly fault: null }
+  | { readonly principal: null; readonly fault: AppError | null };
+
+/** What every resolver gets. There is no store in it, and no way to one. */
+export interface RequestContext {
+  readonly requestId: string;
+  readonly identity: Identity;
+  /** The `x-tenant-id` of the request. */
+  readonly namedTenant: string | null;
+  readonly ipAddress: string | null;
+  readonly userAgent: string | null;
+  /** This installation's configuration, not any tenant's data. */
+  readonly agents: AgentCatalogue;
+}
+
+/** What a field with `@public` gets besides. */
+export type Public<C> = C & {
+  readonly auth: AuthService;
+  /** The tenant somebody who has just signed in belongs to; null for an operator. */
+  readonly tenantOf: (principal: Principal) => Promise<Tenant | null>;
+};
+
+/** What a field with `@hasRole` gets besides. */
+export type SignedIn<C> = C & {
+  readonly principal: Principal;
+  /** The tenant the caller belongs to; null for an operator. */
+  readonly ownTenant: () => Promise<Tenant | null>;
+};
+
+/** Everything of one tenant, as one caller may use it. */
+export interface TenantServices {
+  readonly scope: TenantScope;
+  readonly tenant: Tenant;
+  readonly conversations: ConversationService;
+  readonly turns: TurnService;
+  readonly usage: UsageService;
+  readonly loaders: ConversationLoaders & { readonly userById: DataLoader<string, User | null> };
+}
+
+/** What a field with `@tenantScoped` gets besides. */
+export type InTenant<C> = SignedIn<C> & { readonly tenant: TenantServices };
+
+/** How the directives make those contexts. It is given to them alone: no resolver ever sees it. */
+export interface ContextBinder {
+  readonly auth: AuthService;
+  readonly now: () => number;
+  readonly tenantOf: (principal: Principal) => Promise<Tenant | null>;
+  /** @throws TENANT_REQUIRED, TENANT_INVALID, TENANT_SUSPENDED, FORBIDDEN */
+  readonly bindTenant: (context: RequestContext, principal: Principal) => Promise<TenantServices>;
+}

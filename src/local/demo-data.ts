@@ -1,0 +1,85 @@
+import type { AgentDefinition } from '../agents/model.ts';
+import type { Account } from '../auth/model.ts';
+import type { PasswordHasher } from '../auth/ports.ts';
+import { isoTime, type Clock } from '../kernel/clock.ts';
+import type { Role } from '../tenancy/principal.ts';
+import { parseTenantId, PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
+import { UNLIMITED } from '../tenants/model.ts';
+import type { TenantDirectory } from '../tenants/ports.ts';
+import { newUserId } from '../users/model.ts';
+import { demoAgents } from './demo-corpus.ts';
+
+const DESCRIPTIONS: Readonly<Record<string, string>> = {
+  support: 'Answers questions about orders, products and policies.',
+  analyst: 'Answers questions about the business and its figures.',
+};
+
+/** The demo agents, as an installation would configure them. */
+export const demoAgentDefinitions: readonly AgentDefinition[] = demoAgents.map((agent) => {
+  const [aliasId = ''] = agent.aliasIds;
+  const id = agent.name.toLowerCase();
+  return {
+    id,
+    name: agent.name.charAt(0).toUpperCase() + agent.name.slice(1),
+    description: DESCRIPTIONS[id] ?? null,
+    bedrock: { agentId: agent.agentId, aliasId },
+    modelId: agent.model,
+    knowledgeBaseIds: agent.knowledgeBaseIds,
+  };
+});
+
+const DEMO_TENANTS = [
+  { slug: 'acme', name: 'Acme Corporation' },
+  { slug: 'globex', name: 'Globex Energy' },
+];
+
+interface DemoUser {
+  readonly home: TenantId;
+  readonly name: string;
+  readonly email: string;
+  readonly role: Role;
+}
+
+export interface DemoDependencies {
+  readonly tenants: TenantDirectory;
+  readonly usersOf: (home: TenantId) => {
+    findByEmail(email: string): Promise<Account | null>;
+    register(account: Account, nowMs: number): Promise<boolean>;
+  };
+  readonly hasher: PasswordHasher;
+  readonly clock: Clock;
+  readonly password: string;
+}
+
+/** Stores the demo tenants and users that are not there yet. Doing it again changes nothing. */
+export async function seedDemoData({ tenants, usersOf, hasher, clock, password }: DemoDependencies): Promise<void> {
+  const at = isoTime(clock.now());
+  const users: DemoUser[] = [
+    { home: PLATFORM, name: 'Olga Operator', email: 'operator@platform.example', role: 'PLATFORM_OPERATOR' },
+  ];
+  for (const { slug, name } of DEMO_TENANTS) {
+    const id = parseTenantId(slug);
+    if (id === null) throw new Error(`${slug} is no tenant id`);
+    await tenants.create({
+      id,
+      name,
+      status: 'ACTIVE',
+      agentIds: demoAgentDefinitions.map((agent) => agent.id),
+      knowledgeBaseIds: [...new Set(demoAgentDefinitions.flatMap((agent) => agent.knowledgeBaseIds))],
+      limits: UNLIMITED,
+      features: [],
+      createdAt: at,
+      updatedAt: at,
+    });
+    users.push(
+      { home: id, name: `${name} Admin`, email: `admin@${slug}.example`, role: 'TENANT_ADMIN' },
+      { home: id, name: `${name} Member`, email: `member@${slug}.example`, role: 'MEMBER' },
+    );
+  }
+  for (const { home, name, email, role } of users) {
+    const store = usersOf(home);
+    if (await store.findByEmail(email)) continue;
+    const passwordHash = await hasher.hash(password);
+    await store.register({ userId: newUserId(clock.now()), name, email, roles: [role], passwordHash }, clock.now());
+  }
+}

@@ -1,0 +1,23 @@
+interface Shown {
+  readonly explorer: boolean;
+  readonly demoPassword: string;
+}
+
+const SIGN_IN = 'mutation($i: SignInInput!) { signIn(input: $i) { accessToken viewer { name tenant { name } } } }';
+
+/** What `npm start` tells the person who started it: where it is, and a first command to copy. */
+export function welcome(url: string, { explorer, demoPassword }: Shown): string {
+  const input = { tenant: 'acme', email: 'member@acme.example', password: demoPassword };
+  const body = JSON.stringify({ query: SIGN_IN, variables: { i: input } });
+  return `
+  GraphQL    ${url}/graphql   (HTTP, and WebSocket by graphql-transport-ws)
+${explorer ? `  Explorer   ${url}/explorer\n` : ''}
+  Tenants    acme, globex     users admin@<tenant>.example and member@<tenant>.example
+  Operator   operator@platform.example, tenant "platform"
+
+  Sign in:
+
+  curl -s ${url}/graphql -H 'content-type: application/json' -d '${body}'
+
+`;
+}

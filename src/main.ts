@@ -1,0 +1,195 @@
+import { createPasswordHasher } from './adapters/argon2/password-hasher.ts';
+import { createBedrockAgents } from './adapters/bedrock/agent-runtime.ts';
+import { createBedrockClient } from './adapters/bedrock/client.ts';
+import { createDynamoDb, type DynamoDbOptions } from './adapters/dynamodb/index.ts';
+import { createAccessTokens, newSigningKey } from './adapters/jwt/access-tokens.ts';
+import { createMemoryStreamLogs } from './adapters/memory/stream-log.ts';
+import { createAgentCatalogue } from './agents/catalogue.ts';
+import { createAuthService } from './auth/service.ts';
+import { readConfig, type Config } from './config.ts';
+import { createGenerations } from './conversations/generation.ts';
+import { createSweeper } from './conversations/sweeper.ts';
+import { systemClock, type Clock } from './kernel/clock.ts';
+import { startBedrockEmulator } from './local/bedrock/emulator.ts';
+import { demoAgentDefinitions, seedDemoData } from './local/demo-data.ts';
+import { demoAgents, demoPassages } from './local/demo-corpus.ts';
+import { startLocalDynamoDb } from './local/dynamodb/engine.ts';
+import { loadSecrets } from './local/secrets.ts';
+import { welcome } from './local/welcome.ts';
+import { startApp } from './server/app.ts';
+import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
+import { createLogger, type Logger } from './server/log.ts';
+import type { TenantId } from './tenancy/tenant-id.ts';
+import { createTenantService } from './tenants/service.ts';
+import { createUsageService } from './usage/service.ts';
+
+/** What the embedded parts are called with: they check signatures as little as they check who is asking. */
+const EMBEDDED_CREDENTIALS = { accessKeyId: 'embedded', secretAccessKey: 'embedded' };
+/** The SDK's tries last as long as the embedded engine takes to restart. */
+const EMBEDDED_ATTEMPTS = 8;
+
+interface Closable {
+  close(): Promise<void>;
+}
+
+const NOTHING_TO_CLOSE: Closable = { close: () => Promise.resolve() };
+
+/** DynamoDB: the engine inside this process, or the real one. */
+async function openStorage(config: Config, cursorSecret: string, { clock, log, onDynamoDbRequest }: Surroundings) {
+  const { region, tablePrefix, storage } = config;
+  const common = {
+    region,
+    tablePrefix,
+    cursorSecret,
+    clock,
+    ...(onDynamoDbRequest && { onRequest: onDynamoDbRequest }),
+  };
+  if (storage.kind === 'dynamodb') {
+    const db = createDynamoDb({ ...common, ...(storage.endpoint && { endpoint: storage.endpoint }) });
+    if (storage.endpoint) await db.createTables();
+    return { db, engine: NOTHING_TO_CLOSE };
+  }
+  const engine = await startLocalDynamoDb({
+    ...(config.dataDir !== null && { dataDir: config.dataDir }),
+    clock,
+    onEvent: (event) => log.warn({ event }, 'embedded DynamoDB'),
+  });
+  const embedded = { endpoint: engine.endpoint, credentials: EMBEDDED_CREDENTIALS, maxAttempts: EMBEDDED_ATTEMPTS };
+  const db = createDynamoDb({ ...common, ...embedded });
+  await db.createTables();
+  return { db, engine };
+}
+
+/** Bedrock: the emulator inside this process, or the real one. */
+async function openBedrock({ bedrock, region, bedrockIdleTimeoutMs: idleTimeoutMs }: Config, clock: Clock) {
+  if (bedrock.kind === 'aws') {
+    return {
+      client: createBedrockClient({ region, idleTimeoutMs }),
+      definitions: bedrock.agents,
+      emulator: NOTHING_TO_CLOSE,
+    };
+  }
+  const { chunksPerSecond } = bedrock;
+  const emulator = await startBedrockEmulator({ agents: demoAgents, passages: demoPassages, chunksPerSecond, clock });
+  const credentials = EMBEDDED_CREDENTIALS;
+  const client = createBedrockClient({ region, idleTimeoutMs, endpoint: emulator.url, credentials });
+  return { client, definitions: demoAgentDefinitions, emulator };
+}
+
+/** What the product finds around it. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Told of every request to DynamoDB. */
+  readonly onDynamoDbRequest?: NonNullable<DynamoDbOptions['onRequest']>;
+}
+
+/** Puts the whole product together, and starts it. */
+export async function start(config: Config, surroundings: Surroundings) {
+  const { clock, log } = surroundings;
+  const { signingKey, cursorSecret } = config.secrets ?? (await loadSecrets(config.dataDir, newSigningKey));
+  const { db, engine } = await openStorage(config, cursorSecret, surroundings);
+  const { client, definitions, emulator } = await openBedrock(config, clock);
+
+  const agents = createAgentCatalogue(definitions);
+  const tenants = createTenantService({ directory: db.tenants, clock });
+  const hasher = createPasswordHasher();
+  const { issuer, audience, accessTtlMs, refreshTtlMs } = config.jwt;
+  const tokens = await createAccessTokens({ signingKey, issuer, audience, ttlMs: accessTtlMs, clock });
+  const streamLogs = createMemoryStreamLogs(clock);
+
+  const dataOf = (tenantId: TenantId): TenantData => {
+    const { usage: store, ...stores } = db.forTenant(tenantId);
+    const usage = createUsageService({ tenantId, store, clock });
+    return { ...stores, usage, meter: usage, streams: streamLogs.forTenant(tenantId) };
+  };
+  const auth = createAuthService({
+    accountsOf: (home) => db.forTenant(home).users,
+    sessionsOf: (home) => db.forTenant(home).sessions,
+    hasher,
+    tokens,
+    meter: { recordSignIn: (tenantId, userId, latencyMs) => dataOf(tenantId).usage.recordSignIn(userId, latencyMs) },
+    clock,
+    refreshTtlMs,
+  });
+  const generations = createGenerations({
+    source: createBedrockAgents({ client, definitionOf: agents.definition, clock }),
+    clock,
+    log: {
+      turnFailed: ({ tenantId, id }, err) => log.warn({ tenantId, turnId: id, err }, 'turn failed'),
+      turnLeft: ({ tenantId, id }, err) => log.error({ tenantId, turnId: id, err }, 'turn left for repair'),
+    },
+  });
+  const sweeper = createSweeper({
+    due: db.due,
+    storesOf: dataOf,
+    clock,
+    log: {
+      sweepFailed: (work, err) => log.error({ work, err }, 'repair failed'),
+      repaired: (work) => log.warn({ work }, 'repaired'),
+    },
+  });
+  const background = (work: Promise<void>) =>
+    void work.catch((err: unknown) => log.error({ err }, 'background work failed'));
+
+  if (config.storage.kind === 'embedded') {
+    const usersOf = (home: TenantId) => db.forTenant(home).users;
+    await seedDemoData({ tenants: db.tenants, usersOf, hasher, clock, password: config.demoPassword });
+  }
+  const binder = createContextBinder({ auth, tenants, agents, dataOf, generations, clock, background });
+  const app = await startApp({
+    ...config,
+    tokens,
+    jwks: tokens.jwks,
+    agents,
+    binder,
+    generations,
+    sweeper,
+    ping: db.ping,
+    log,
+    clock,
+  });
+  return {
+    url: app.url,
+    /** What the agents were really asked, where they are emulated. */
+    served: 'served' in emulator ? emulator.served : () => [],
+    dataOf,
+    async stop() {
+      await app.stop();
+      client.destroy();
+      db.close();
+      await emulator.close();
+      await engine.close();
+    },
+  };
+}
+
+async function main() {
+  const config = readConfig(process.env); // eslint-disable-line no-restricted-properties -- handed over whole, to the only reader
+  const log = createLogger(config.logLevel);
+  const product = await start(config, { clock: systemClock, log });
+  log.info({ url: product.url }, 'listening');
+  if (config.storage.kind === 'embedded') process.stdout.write(welcome(product.url, config));
+
+  let stopping = false;
+  const stop = (signal: string) => {
+    if (stopping) process.exit(1); // asked twice: at once
+    stopping = true;
+    log.info({ signal }, 'stopping');
+    product.stop().then(
+      () => process.exit(0),
+      (err: unknown) => {
+        log.fatal({ err }, 'stop failed');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+}
+
+if (import.meta.main) {
+  main().catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  });
+}

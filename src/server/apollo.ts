@@ -1,0 +1,94 @@
+import { ApolloServer, type ApolloServerPlugin, type GraphQLRequestContextWillSendResponse } from '@apollo/server';
+import {
+  ApolloServerPluginCacheControlDisabled,
+  ApolloServerPluginLandingPageDisabled,
+} from '@apollo/server/plugin/disabled';
+import { GraphQLError, type GraphQLSchema } from 'graphql';
+import type { RequestContext } from '../context.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { codeOf, formatError, isExpected, statusOf, withRequestId } from './format-error.ts';
+import { logOperation, logUnexpected, type Logger } from './log.ts';
+
+/** Lexical tokens of one document: far more than people write, far fewer than it takes to keep a parser busy. */
+export const DOCUMENT_TOKENS_MAX = 2_000;
+
+export interface ApolloOptions {
+  readonly schema: GraphQLSchema;
+  readonly introspection: boolean;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+/** Apollo Server would run a subscription that was sent over HTTP as if its field were an ordinary one. */
+const subscriptionsNeedSocket: ApolloServerPlugin<RequestContext> = {
+  requestDidStart: () =>
+    Promise.resolve({
+      didResolveOperation({ operation }) {
+        if (operation?.operation !== 'subscription') return Promise.resolve();
+        throw new GraphQLError('Subscriptions need a WebSocket (graphql-transport-ws).', {
+          extensions: { code: 'BAD_REQUEST', http: { status: 400 } },
+        });
+      },
+    }),
+};
+
+function setStatus({ request, response }: GraphQLRequestContextWillSendResponse<RequestContext>) {
+  if (response.body.kind !== 'single') return;
+  const { data, errors } = response.body.singleResult;
+  const nothingReturned = data == null || Object.values(data).every((value) => value === null);
+  // A status of BAD_REQUEST was set with a reason: a refused method or content type.
+  if (!errors?.length || !nothingReturned || errors.some((error) => codeOf(error) === 'BAD_REQUEST')) return;
+  const accept = request.http?.headers.get('accept') ?? '';
+  response.http.status = statusOf(errors, accept.includes('application/graphql-response+json'));
+}
+
+/** Status, request id and a log line for every response. */
+const responses = (log: Logger, clock: Clock): ApolloServerPlugin<RequestContext> => ({
+  requestDidStart({ contextValue }) {
+    const startedAt = clock.now();
+    return Promise.resolve({
+      didEncounterErrors({ errors }) {
+        for (const error of errors) if (!isExpected(error)) logUnexpected(log, contextValue, error);
+        return Promise.resolve();
+      },
+      willSendResponse(request) {
+        const { body } = request.response;
+        setStatus(request);
+        const errors = body.kind === 'single' ? (body.singleResult.errors ?? []) : [];
+        if (body.kind === 'single' && errors.length > 0) {
+          body.singleResult.errors = errors.map((error) => withRequestId(error, contextValue.requestId));
+        }
+        logOperation(log, contextValue, {
+          type: request.operation?.operation ?? 'none',
+          name: request.operationName ?? null,
+          transport: 'http',
+          durationMs: clock.now() - startedAt,
+          errorCodes: errors.map(codeOf),
+        });
+        return Promise.resolve();
+      },
+    });
+  },
+});
+
+export const createApollo = ({ schema, introspection, log, clock }: ApolloOptions): ApolloServer<RequestContext> =>
+  new ApolloServer<RequestContext>({
+    schema,
+    introspection,
+    hideSchemaDetailsFromClientErrors: !introspection,
+    includeStacktraceInErrorResponses: false,
+    persistedQueries: false,
+    stopOnTerminationSignals: false,
+    csrfPrevention: true,
+    maxRecursiveSelections: true,
+    parseOptions: { maxTokens: DOCUMENT_TOKENS_MAX },
+    formatError,
+    logger: log,
+    // The cache control plugin wraps every field and the landing page loads from a CDN.
+    plugins: [
+      ApolloServerPluginCacheControlDisabled(),
+      ApolloServerPluginLandingPageDisabled(),
+      subscriptionsNeedSocket,
+      responses(log, clock),
+    ],
+  });

@@ -1,0 +1,75 @@
+import type { AgentCatalogue } from '../agents/catalogue.ts';
+import type { AuthService } from '../auth/service.ts';
+import type { ContextBinder, TenantServices } from '../context.ts';
+import type { Generations } from '../conversations/generation.ts';
+import { createConversationLoaders } from '../conversations/loaders.ts';
+import type { ConversationStores } from '../conversations/ports.ts';
+import { createConversationService } from '../conversations/service.ts';
+import { createTurnService } from '../conversations/turns.ts';
+import type { Clock } from '../kernel/clock.ts';
+import type { Cursors } from '../tenancy/cursor.ts';
+import type { TenantId } from '../tenancy/tenant-id.ts';
+import type { Tenant } from '../tenants/model.ts';
+import type { TenantService } from '../tenants/service.ts';
+import type { UsageService } from '../usage/service.ts';
+import { createUserLoader } from '../users/loaders.ts';
+import type { UserStore } from '../users/ports.ts';
+
+/** Everything that is kept for one tenant. */
+export interface TenantData extends ConversationStores {
+  readonly users: UserStore;
+  readonly usage: UsageService;
+  readonly cursors: Cursors;
+}
+
+export interface BinderDependencies {
+  readonly auth: AuthService;
+  readonly tenants: TenantService;
+  readonly agents: AgentCatalogue;
+  readonly dataOf: (tenantId: TenantId) => TenantData;
+  readonly generations: Generations;
+  readonly clock: Clock;
+  readonly background: (work: Promise<void>) => void;
+}
+
+/** Puts the services of one tenant together for one request: the only place where domains meet. */
+export function createContextBinder(deps: BinderDependencies): ContextBinder {
+  const { auth, tenants, agents, dataOf, generations, clock, background } = deps;
+
+  /** The tenant's agents that this installation has; the first one is the default. */
+  const choose = (tenant: Tenant, agentId: string | null) => {
+    const choice = agents.among(tenant.agentIds);
+    return (agentId === null ? choice[0] : choice.find(({ id }) => id === agentId)) ?? null;
+  };
+
+  return {
+    auth,
+    now: () => clock.now(),
+    tenantOf: ({ tenantId }) => (tenantId === null ? Promise.resolve(null) : tenants.find(tenantId)),
+
+    async bindTenant({ namedTenant }, principal): Promise<TenantServices> {
+      const tenant = await tenants.enter(principal, namedTenant);
+      const scope = { tenantId: tenant.id, principal };
+      const stores = dataOf(tenant.id);
+      const conversationLoaders = createConversationLoaders(stores.conversations, stores.messages, stores.cursors);
+      const loaders = { ...conversationLoaders, userById: createUserLoader(stores.users) };
+      const conversations = createConversationService({
+        scope,
+        stores,
+        loaders,
+        agents: { choose: (agentId) => choose(tenant, agentId) },
+        clock,
+      });
+      const turns = createTurnService({
+        scope,
+        knowledgeBaseIds: tenant.knowledgeBaseIds,
+        stores,
+        conversations,
+        generations,
+        clock,
+        background,
+      });
+      return { scope, tenant, conversations, turns, usage: stores.usage, loaders };
+    },
+  };
+}

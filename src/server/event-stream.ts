@@ -1,0 +1,69 @@
+import { GraphQLError, type ExecutionResult } from 'graphql';
+import type { AppError } from '../kernel/errors.ts';
+import { appErrorOf } from './format-error.ts';
+
+/** Refusals that will not change while the subscription lasts: the first one ends it. */
+const FINAL_CODES = ['UNAUTHENTICATED', 'FORBIDDEN', 'TENANT_INVALID', 'TENANT_SUSPENDED'];
+
+const isFinal = ({ errors }: ExecutionResult): boolean =>
+  errors?.some((error) => FINAL_CODES.includes(appErrorOf(error)?.code ?? '')) ?? false;
+
+/** The results of one subscription, and a way to end it with an error. */
+export interface EventStream extends AsyncIterableIterator<ExecutionResult, undefined> {
+  /** Ends it: the reader still receives this error. */
+  refuse(error: AppError): void;
+}
+
+/**
+ * Executes the subscription's selection for every event of its source. Not a generator: `return()` takes effect at once, and
+ * so does `refuse()`, even while the source has nothing to say. `onEnd` runs exactly once.
+ */
+export function createEventStream(
+  source: AsyncIterator<unknown>,
+  executeEvent: (event: unknown) => ExecutionResult | Promise<ExecutionResult>,
+  onEnd: () => void,
+): EventStream {
+  const DONE = { value: undefined, done: true } as const;
+  const refused = Promise.withResolvers<ExecutionResult>();
+  let ended = false;
+
+  function end() {
+    if (ended) return;
+    ended = true;
+    void source.return?.();
+    onEnd();
+  }
+
+  async function following(): Promise<ExecutionResult | null> {
+    const next = await source.next();
+    return next.done ? null : executeEvent(next.value);
+  }
+
+  return {
+    async next() {
+      if (ended) return DONE;
+      try {
+        const result = await Promise.race([following(), refused.promise]);
+        if (result === null || ended) {
+          end();
+          return DONE;
+        }
+        if (isFinal(result)) end();
+        return { value: result, done: false };
+      } catch (error) {
+        end();
+        throw error;
+      }
+    },
+    return() {
+      end();
+      return Promise.resolve(DONE);
+    },
+    refuse(error) {
+      refused.resolve({ data: null, errors: [new GraphQLError(error.message, { originalError: error })] });
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}

@@ -1,0 +1,60 @@
+import { unwrapResolverError } from '@apollo/server/errors';
+import { GraphQLError, type GraphQLFormattedError } from 'graphql';
+import { AppError, ERROR_CODES, type ErrorCode } from '../kernel/errors.ts';
+
+/** Codes of faults in the request itself, found before any resolver ran, by Apollo Server or by graphql-js. */
+const REQUEST_CODES = [
+  'GRAPHQL_PARSE_FAILED',
+  'GRAPHQL_VALIDATION_FAILED',
+  'OPERATION_RESOLUTION_FAILURE',
+  'BAD_USER_INPUT',
+  'BAD_REQUEST',
+];
+
+const MASKED: GraphQLFormattedError = {
+  message: 'Something went wrong on our side. Tell us the request id.',
+  extensions: { code: 'INTERNAL' satisfies ErrorCode },
+};
+
+/** The failure behind a GraphQL error, if it is one of ours. */
+export function appErrorOf(error: unknown): AppError | null {
+  const cause = unwrapResolverError(error);
+  return cause instanceof AppError ? cause : null;
+}
+
+/** Whether a caller may see a GraphQL error as it is: it says what is wrong with the request, and nothing else. */
+const isRequestFault = (error: unknown): boolean =>
+  error instanceof GraphQLError &&
+  !(error.originalError && !(error.originalError instanceof GraphQLError)) &&
+  REQUEST_CODES.includes(String(error.extensions['code'] ?? 'GRAPHQL_VALIDATION_FAILED'));
+
+export const isExpected = (error: unknown): boolean => appErrorOf(error) !== null || isRequestFault(error);
+
+/** What a caller is told of an error. Anything that was not meant for callers is masked. */
+export function formatError(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError {
+  const { path, locations } = formatted;
+  const place = { ...(locations && { locations }), ...(path && { path }) };
+  const known = appErrorOf(error);
+  if (known) return { message: known.message, ...place, extensions: { code: known.code, ...known.details } };
+  if (!isRequestFault(error)) return { ...MASKED, ...place };
+  const code = formatted.extensions?.['code'] ?? 'GRAPHQL_VALIDATION_FAILED';
+  return { message: formatted.message, ...place, extensions: { code } };
+}
+
+export const codeOf = (error: GraphQLFormattedError): string => String(error.extensions?.['code']);
+
+/** Adds the request's id to what was masked, so that it can be found in the log. */
+export const withRequestId = (error: GraphQLFormattedError, requestId: string): GraphQLFormattedError =>
+  codeOf(error) === 'INTERNAL' ? { ...error, extensions: { ...error.extensions, requestId } } : error;
+
+/**
+ * The HTTP status of a response in which no root field returned a value: the first numbered one of its codes. Without one it
+ * depends on the media type: `application/json` cannot tell a GraphQL server's error from a proxy's, so there it is 200
+ * (GraphQL over HTTP, section 6.4.1).
+ */
+export function statusOf(errors: readonly GraphQLFormattedError[], mediaTypeIsGraphQL: boolean): number {
+  const numbered = errors
+    .map((error) => ERROR_CODES[codeOf(error) as ErrorCode])
+    .find((status) => typeof status === 'number');
+  return numbered ?? (mediaTypeIsGraphQL ? 400 : 200);
+}

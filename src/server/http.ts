@@ -1,0 +1,82 @@
+import cors from '@fastify/cors';
+import type { ApolloServer } from '@apollo/server';
+import { fastifyApolloHandler } from '@as-integrations/fastify';
+import { fastify, type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify';
+import type { RequestContext } from '../context.ts';
+import { serveExplorer } from './explorer.ts';
+import type { Logger } from './log.ts';
+import type { ContextBuilder, Sender } from './request-context.ts';
+
+const BODY_BYTES_MAX = 1024 * 1024;
+
+export interface HttpOptions {
+  readonly apollo: ApolloServer<RequestContext>;
+  readonly contextOf: ContextBuilder;
+  readonly log: Logger;
+  readonly corsOrigins: readonly string[];
+  readonly explorer: boolean;
+  /** Rejects while the server cannot do its work. */
+  readonly checkReady: () => Promise<void>;
+  readonly jwks: object;
+}
+
+const header = (request: FastifyRequest, name: string): string | null => {
+  const value = request.headers[name];
+  return typeof value === 'string' ? value : null;
+};
+
+const senderOf = (request: FastifyRequest): Sender => ({
+  authorization: header(request, 'authorization'),
+  tenant: header(request, 'x-tenant-id'),
+  requestId: header(request, 'x-request-id'),
+  ipAddress: request.ip,
+  userAgent: header(request, 'user-agent'),
+});
+
+/** Faults of HTTP itself, in the shape of a GraphQL response, so that clients need to know only one. */
+const refusal = (message: string) => ({ errors: [{ message, extensions: { code: 'BAD_REQUEST' } }] });
+
+export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
+  const { apollo, contextOf, log, corsOrigins, explorer, checkReady, jwks } = options;
+  const app = fastify({ bodyLimit: BODY_BYTES_MAX, forceCloseConnections: 'idle', logger: false });
+
+  app.setErrorHandler<FastifyError>((error, _request, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status >= 500) log.error({ err: error }, 'http error');
+    return reply.code(status).send(refusal(status >= 500 ? 'Something went wrong on our side.' : error.message));
+  });
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send(refusal('There is nothing at this address.')));
+
+  if (corsOrigins.length > 0) {
+    await app.register(cors, {
+      origin: [...corsOrigins],
+      allowedHeaders: ['authorization', 'content-type', 'x-tenant-id', 'x-request-id', 'apollo-require-preflight'],
+      exposedHeaders: ['x-request-id'],
+    });
+  }
+
+  app.route({
+    method: ['GET', 'POST'],
+    url: '/graphql',
+    handler: fastifyApolloHandler(apollo, {
+      async context(request, reply) {
+        const context = await contextOf(senderOf(request));
+        void reply.header('x-request-id', context.requestId).header('cache-control', 'no-store');
+        return context;
+      },
+    }),
+  });
+  app.get('/livez', () => ({ status: 'ok' }));
+  app.get('/readyz', async (_request, reply) => {
+    try {
+      await checkReady();
+      return { status: 'ok' };
+    } catch (error) {
+      log.warn({ err: error }, 'not ready');
+      return reply.code(503).send({ status: 'unavailable' });
+    }
+  });
+  app.get('/.well-known/jwks.json', () => jwks);
+  if (explorer) serveExplorer(app);
+  return app;
+}

@@ -1,0 +1,42 @@
+import { pino, type Logger } from 'pino';
+import type { RequestContext } from '../context.ts';
+
+export type { Logger } from 'pino';
+
+/** One line of JSON an event, on standard output. No secret and no text of a message is ever given to it; the redaction is a second line. */
+export const createLogger = (level: string): Logger =>
+  pino({
+    level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    redact: ['*.authorization', '*.password', '*.accessToken', '*.refreshToken', '*.content'],
+  });
+
+export interface OperationEnd {
+  readonly type: string;
+  readonly name: string | null;
+  readonly transport: 'http' | 'ws';
+  readonly durationMs: number;
+  readonly errorCodes: readonly string[];
+  /** Events sent, of a subscription. */
+  readonly events?: number;
+}
+
+/** A line for every operation, with everything needed to find its caller and nothing of what it said. */
+export function logOperation(log: Logger, context: RequestContext, operation: OperationEnd) {
+  const { principal } = context.identity;
+  log.info(
+    {
+      requestId: context.requestId,
+      tenantId: principal?.tenantId ?? context.namedTenant,
+      userId: principal?.userId ?? null,
+      ipAddress: context.ipAddress,
+      operation,
+    },
+    'operation',
+  );
+}
+
+/** The whole of an error that the caller saw masked. */
+export const logUnexpected = (log: Logger, context: RequestContext, error: unknown) =>
+  log.error({ requestId: context.requestId, err: error }, 'unexpected error');

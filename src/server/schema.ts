@@ -1,0 +1,19 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeExecutableSchema } from '@graphql-tools/schema';
+import type { GraphQLSchema } from 'graphql';
+import { applyDirectives } from '../../directives/index.ts';
+import { resolvers } from '../../resolvers/index.ts';
+import type { ContextBinder } from '../context.ts';
+
+const SCHEMA_DIR = join(import.meta.dirname, '../../schema');
+
+/** The schema's text, one entry a file. */
+export const readTypeDefs = (): string[] =>
+  globSync('*.graphql', { cwd: SCHEMA_DIR })
+    .sort()
+    .map((name) => readFileSync(join(SCHEMA_DIR, name), 'utf8'));
+
+/** @throws if the schema breaks the isolation policy. */
+export const createSchema = (binder: ContextBinder, typeDefs: readonly string[] = readTypeDefs()): GraphQLSchema =>
+  applyDirectives(makeExecutableSchema({ typeDefs: [...typeDefs], resolvers }), binder);

@@ -1,0 +1,127 @@
+import {
+  createSourceEventStream,
+  execute,
+  getOperationAST,
+  GraphQLError,
+  NoSchemaIntrospectionCustomRule,
+  parse,
+  specifiedRules,
+  validate,
+  type ExecutionArgs,
+  type ExecutionResult,
+  type FormattedExecutionResult,
+  type GraphQLSchema,
+} from 'graphql';
+import type { SubscribePayload } from 'graphql-ws';
+import type { RequestContext } from '../context.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { DOCUMENT_TOKENS_MAX } from './apollo.ts';
+import { createEventStream, type EventStream } from './event-stream.ts';
+import { codeOf, formatError, isExpected, withRequestId } from './format-error.ts';
+import { logOperation, logUnexpected, type Logger } from './log.ts';
+
+/** One operation on a socket, in the form graphql-js executes it, with what the log wants to know of it. */
+export interface SocketOperation extends ExecutionArgs {
+  readonly contextValue: RequestContext;
+  readonly type: string;
+  readonly startedAt: number;
+  /** Called with the stream of a subscription once it is open, and again once it has ended. */
+  readonly onStream: (stream: EventStream, open: boolean) => void;
+}
+
+export interface SocketOperationsOptions {
+  readonly schema: GraphQLSchema;
+  readonly introspection: boolean;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+const fault = (message: string, code: string) => new GraphQLError(message, { extensions: { code } });
+
+/** Gives a code to what graphql-js found wrong with a document. */
+function coded(error: GraphQLError, code: string): GraphQLError {
+  error.extensions['code'] ??= code;
+  return error;
+}
+
+/** Operations that come over a socket: Apollo Server does not see them, so what it does for HTTP is done for them here. */
+export function createSocketOperations({ schema, introspection, log, clock }: SocketOperationsOptions) {
+  const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
+
+  /** What is to be executed, or what is wrong with the request. */
+  function prepare(
+    { query, operationName, variables }: SubscribePayload,
+    contextValue: RequestContext,
+    onStream: SocketOperation['onStream'],
+  ): SocketOperation | readonly GraphQLError[] {
+    try {
+      const document = parse(query, { maxTokens: DOCUMENT_TOKENS_MAX });
+      const faults = validate(schema, document, rules);
+      if (faults.length > 0) return faults.map((error) => coded(error, 'GRAPHQL_VALIDATION_FAILED'));
+      const operation = getOperationAST(document, operationName);
+      if (!operation) return [fault('Name one of the operations of the document.', 'OPERATION_RESOLUTION_FAILURE')];
+      const args = {
+        schema,
+        document,
+        operationName: operationName ?? null,
+        variableValues: variables ?? {},
+        contextValue,
+      };
+      return { ...args, type: operation.operation, startedAt: clock.now(), onStream };
+    } catch (error) {
+      return [
+        error instanceof GraphQLError ? coded(error, 'GRAPHQL_PARSE_FAILED') : fault('Bad request.', 'BAD_REQUEST'),
+      ];
+    }
+  }
+
+  async function subscribe(operation: SocketOperation): Promise<ExecutionResult | EventStream> {
+    const source = await createSourceEventStream(operation);
+    if (!(Symbol.asyncIterator in source)) return source;
+    let events = 0;
+    const stream = createEventStream(
+      source[Symbol.asyncIterator](),
+      (rootValue) => {
+        events++;
+        // A context of its own: the guards look again, and nothing is answered from an earlier event's reads.
+        return execute({ ...operation, rootValue, contextValue: { ...operation.contextValue } });
+      },
+      () => {
+        operation.onStream(stream, false);
+        logEnd(operation, { errorCodes: [], events });
+      },
+    );
+    operation.onStream(stream, true);
+    return stream;
+  }
+
+  const logEnd = (
+    operation: SocketOperation,
+    end: { readonly errorCodes: readonly string[]; readonly events?: number },
+  ) =>
+    logOperation(log, operation.contextValue, {
+      type: operation.type,
+      name: operation.operationName ?? null,
+      transport: 'ws',
+      durationMs: clock.now() - operation.startedAt,
+      ...end,
+    });
+
+  /** Errors as the client may see them; those it may not see are logged whole. */
+  function shownErrors(errors: readonly GraphQLError[], context: RequestContext) {
+    return errors.map((error) => {
+      if (!isExpected(error)) logUnexpected(log, context, error);
+      return withRequestId(formatError(error.toJSON(), error), context.requestId);
+    });
+  }
+
+  /** A result as the client may see it. That of a query or mutation ends its operation. */
+  function shown(result: ExecutionResult, operation: SocketOperation): FormattedExecutionResult {
+    const { errors = [], ...rest } = result;
+    const formatted = shownErrors(errors, operation.contextValue);
+    if (operation.type !== 'subscription') logEnd(operation, { errorCodes: formatted.map(codeOf) });
+    return formatted.length > 0 ? { ...rest, errors: formatted } : rest;
+  }
+
+  return { prepare, execute: (operation: SocketOperation) => execute(operation), subscribe, shown, shownErrors };
+}

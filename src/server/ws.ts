@@ -1,0 +1,138 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { GraphQLError, type ExecutionArgs, type ExecutionResult } from 'graphql';
+import { CloseCode } from 'graphql-ws';
+import { useServer, type Extra } from 'graphql-ws/use/ws';
+import { WebSocketServer } from 'ws';
+import type { RequestContext } from '../context.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
+import type { EventStream } from './event-stream.ts';
+import type { ContextBuilder, Sender } from './request-context.ts';
+import { createSocketOperations, type SocketOperation, type SocketOperationsOptions } from './socket-operations.ts';
+
+/** RFC 6455, 7.4.1 and its registry: the service restarts, so that clients come back by themselves. */
+const SERVICE_RESTART = 1012;
+const FRAME_BYTES_MAX = 1024 * 1024;
+const INIT_TIMEOUT_MS = 3_000;
+const KEEP_ALIVE_MS = 12_000;
+/** How long a reader of an expired socket may take to fetch the error that says so, before the socket is closed anyway. */
+const EXPIRY_GRACE_MS = 1_000;
+
+export interface WsOptions extends SocketOperationsOptions {
+  readonly server: Server;
+  readonly contextOf: ContextBuilder;
+}
+
+export interface WsServer {
+  /** Takes no more sockets, asks the open ones to come back later, and ends those that have not gone after `graceMs`. */
+  close(graceMs: number): Promise<void>;
+  count(): number;
+}
+
+/** What is kept for a socket's life. */
+interface SocketState {
+  /** Whoever opened the socket: every operation on it gets a context of its own, made of this one. */
+  readonly opener: RequestContext;
+  readonly streams: Set<EventStream>;
+  cancelExpiry: () => void;
+  expired: boolean;
+}
+
+// A type and not an interface: graphql-ws wants an index signature, which only types have by themselves.
+type SocketExtra = { state: SocketState };
+
+const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+
+/** Who opens a socket. The names in the payload are those of the HTTP headers, in any letter case. */
+function senderOf(payload: Readonly<Record<string, unknown>>, { socket, headers }: IncomingMessage): Sender {
+  const given = Object.fromEntries(Object.entries(payload).map(([name, value]) => [name.toLowerCase(), value]));
+  return {
+    authorization: text(given['authorization']),
+    tenant: text(given['x-tenant-id']),
+    requestId: null,
+    ipAddress: socket.remoteAddress ?? null,
+    userAgent: headers['user-agent'] ?? null,
+  };
+}
+
+/** GraphQL over a WebSocket (graphql-transport-ws), for every kind of operation, with the context, the guards and the masking of HTTP. */
+export function createWsServer({ server, contextOf, ...options }: WsOptions): WsServer {
+  const { clock } = options;
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: FRAME_BYTES_MAX, perMessageDeflate: false });
+  const operations = createSocketOperations(options);
+  let draining = false;
+
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on('error', () => socket.destroy()); // a client that goes away while it knocks
+    if (draining || request.url?.split('?')[0] !== '/graphql') {
+      socket.end(`HTTP/1.1 ${draining ? '503 Service Unavailable' : '404 Not Found'}\r\nConnection: close\r\n\r\n`);
+      return;
+    }
+    sockets.handleUpgrade(request, socket, head, (ws) => sockets.emit('connection', ws, request));
+  });
+
+  useServer<Record<string, unknown>, SocketExtra>(
+    {
+      connectionInitWaitTimeout: INIT_TIMEOUT_MS,
+      // Refusing answers 4403, which clients retry: they fetch a fresh token and come again.
+      async onConnect({ connectionParams, extra }) {
+        const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request));
+        if (opener.identity.fault) return false;
+        const state: SocketState = { opener, streams: new Set(), cancelExpiry: () => {}, expired: false };
+        extra.state = state;
+        const { principal } = opener.identity;
+        if (principal)
+          state.cancelExpiry = clock.after(principal.expiresAt - clock.now(), () => expire(state, extra, clock));
+        return true;
+      },
+      onClose: ({ extra }) => extra.state?.cancelExpiry(),
+      onSubscribe({ extra: { state } }, _id, payload) {
+        if (!state) return [new GraphQLError('Send connection_init first.')]; // cannot be: graphql-ws closes such a socket
+        const onStream: SocketOperation['onStream'] = (stream, open) => {
+          if (open) state.streams.add(stream);
+          else state.streams.delete(stream);
+        };
+        return operations.prepare(payload, { ...state.opener, requestId: randomUUID() }, onStream);
+      },
+      execute: (args) => operations.execute(args as SocketOperation),
+      subscribe: (args: ExecutionArgs) => operations.subscribe(args as SocketOperation) as never,
+      onNext: (_context, _id, _payload, args, result) =>
+        operations.shown(result as ExecutionResult, args as SocketOperation),
+      onError: ({ extra }, _id, _payload, errors) =>
+        extra.state && operations.shownErrors(errors as readonly GraphQLError[], extra.state.opener),
+      onComplete: ({ extra }) => closeIfExpired(extra),
+    },
+    sockets,
+    KEEP_ALIVE_MS,
+  );
+
+  return {
+    async close(graceMs) {
+      draining = true;
+      for (const socket of sockets.clients) socket.close(SERVICE_RESTART, 'Service restart');
+      const cancel = clock.after(graceMs, () => sockets.clients.forEach((socket) => socket.terminate()));
+      await new Promise((resolve) => sockets.close(resolve));
+      cancel();
+    },
+    count: () => sockets.clients.size,
+  };
+}
+
+/** When the token ends: every subscription is told why, and then the socket is closed, so that the client returns with a fresh one. */
+function expire(state: SocketState, extra: Extra & Partial<SocketExtra>, clock: Clock) {
+  state.expired = true;
+  const error = new AppError('UNAUTHENTICATED', 'The access token is not valid, or has expired.');
+  for (const stream of state.streams) stream.refuse(error);
+  state.cancelExpiry = clock.after(EXPIRY_GRACE_MS, () => close(extra.socket));
+  closeIfExpired(extra);
+}
+
+function closeIfExpired({ socket, state }: Extra & Partial<SocketExtra>) {
+  if (!state?.expired || state.streams.size > 0) return;
+  state.cancelExpiry();
+  close(socket);
+}
+
+const close = (socket: Extra['socket']) => socket.close(CloseCode.Forbidden, 'Token expired');
