@@ -7,8 +7,9 @@ export default defineConfig(
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
-      complexity: ['error', 15],
-      'max-params': ['error', 4],
+      // `??` and `?.` count as branches.
+      complexity: ['error', 20],
+      'max-params': ['error', 5],
       'no-console': 'error',
       'no-restricted-properties': [
         'error',
@@ -24,6 +25,14 @@ export default defineConfig(
   { files: ['src/local/demo.ts', 'bench/**'], rules: { 'no-console': 'off' } },
   {
     files: ['test/**'],
-    rules: { '@typescript-eslint/no-non-null-assertion': 'off' },
+    rules: {
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      // What the API answers is whatever it answers: a wrong guess of its shape fails the test.
+      '@typescript-eslint/no-unsafe-argument': 'off',
+      '@typescript-eslint/no-unsafe-assignment': 'off',
+      '@typescript-eslint/no-unsafe-call': 'off',
+      '@typescript-eslint/no-unsafe-member-access': 'off',
+      '@typescript-eslint/no-unsafe-return': 'off',
+    },
   },
 );

@@ -20,4 +20,4 @@ export const isPromise = (value: unknown): value is Promise<unknown> =>
 
 /** Goes on with a value now if it is there, later if it is promised. */
 export const chain = <A, B>(value: MaybePromise<A>, next: (value: A) => MaybePromise<B>): MaybePromise<B> =>
-  isPromise(value) ? value.then(next) : next(value as A);
+  isPromise(value) ? value.then(next) : next(value);

@@ -12,6 +12,7 @@ import {
 import type { RequestContext } from '../src/context.ts';
 import { mayBeOwned } from './tenantOwned.ts';
 
+// graphql-js gives a type's fields without saying what contexts they take.
 type SchemaField = GraphQLField<unknown, RequestContext>;
 
 const TENANT_ROLES = ['TENANT_ADMIN', 'MEMBER', 'PARTNER'];
@@ -28,7 +29,8 @@ export function policyFaults(schema: GraphQLSchema): string[] {
   );
   const has = (field: SchemaField, directive: string) => getDirective(schema, field, directive)?.[0];
   const scoped = (field: SchemaField) => has(field, 'tenantScoped') !== undefined;
-  const fieldsOf = (type: GraphQLObjectType) => Object.values(type.getFields());
+  const fieldsOf = (type: GraphQLObjectType): SchemaField[] =>
+    Object.values(type.getFields() as Record<string, SchemaField>);
 
   const rootFaults = roots.flatMap((root) =>
     fieldsOf(root).flatMap((field) => {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import type { JWK } from 'jose';
 import { z } from 'zod';
@@ -94,6 +94,12 @@ type Environment = z.infer<typeof environment>;
 
 const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+
+/** The environment of this process, with what a `.env` file in the working directory adds to it. */
+export function processEnvironment(): Readonly<Record<string, string | undefined>> {
+  if (existsSync('.env')) process.loadEnvFile('.env');
+  return process.env;
+}
 
 /**
  * Reads the configuration from environment variables. An empty variable counts as one that is not set.

@@ -6,7 +6,7 @@ import { createAccessTokens, newSigningKey } from './adapters/jwt/access-tokens.
 import { createMemoryStreamLogs } from './adapters/memory/stream-log.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
 import { createAuthService } from './auth/service.ts';
-import { readConfig, type Config } from './config.ts';
+import { processEnvironment, readConfig, type Config } from './config.ts';
 import { createGenerations } from './conversations/generation.ts';
 import { createSweeper } from './conversations/sweeper.ts';
 import { systemClock, type Clock } from './kernel/clock.ts';
@@ -113,7 +113,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     refreshTtlMs,
   });
   const generations = createGenerations({
-    source: createBedrockAgents({ client, definitionOf: agents.definition, clock }),
+    source: createBedrockAgents({ client, definitionOf: (agentId) => agents.definition(agentId), clock }),
     clock,
     log: {
       turnFailed: ({ tenantId, id }, err) => log.warn({ tenantId, turnId: id, err }, 'turn failed'),
@@ -165,11 +165,11 @@ export async function start(config: Config, surroundings: Surroundings) {
 }
 
 async function main() {
-  const config = readConfig(process.env); // eslint-disable-line no-restricted-properties -- handed over whole, to the only reader
+  const config = readConfig(processEnvironment());
   const log = createLogger(config.logLevel);
   const product = await start(config, { clock: systemClock, log });
   log.info({ url: product.url }, 'listening');
-  if (config.storage.kind === 'embedded') process.stdout.write(welcome(product.url, config));
+  if (config.storage.kind === 'embedded') process.stdout.write(welcome(product.url, config.explorer));
 
   let stopping = false;
   const stop = (signal: string) => {

@@ -110,9 +110,10 @@ export function createGenerations({ source, clock, log }: GenerationDependencies
   const running = new Map<string, { readonly stop: (reason: StopReason) => void; readonly settled: Promise<void> }>();
 
   async function run({ turn, conversation, knowledgeBaseIds, stores }: GenerationWork, control: AbortController) {
+    const text = turn.content ?? '';
     const startedAt = clock.now();
     const elapsed = () => clock.now() - startedAt;
-    const draft = createDraft(turn.content.length);
+    const draft = createDraft(text.length);
     const signal = control.signal;
     const upkeep = keepAlive({ turn, stores, control, clock, log }, () => ({
       content: draft.content(),
@@ -127,7 +128,7 @@ export function createGenerations({ source, clock, log }: GenerationDependencies
         conversationId: turn.conversationId,
         agentId: conversation.agentId,
         knowledgeBaseIds,
-        text: turn.content,
+        text,
       };
       for await (const part of source.answer(question, signal)) {
         if (signal.aborted) break;

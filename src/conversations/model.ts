@@ -82,7 +82,10 @@ export interface Turn {
   readonly key: string;
   readonly conversationId: string;
   readonly ownerId: string;
-  readonly content: string;
+  /** What the user wrote; null once the turn is done, when the messages hold it. */
+  readonly content: string | null;
+  /** A SHA-256 of the content, to tell a repeated send from another one. */
+  readonly contentDigest: string;
   /** Sequence number of the user's message, the answer has the next one; null until the conversation is locked. */
   readonly sequence: number | null;
   /** When the turn may be taken over unless it is renewed, in milliseconds since the Unix epoch. */

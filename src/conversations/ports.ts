@@ -117,8 +117,10 @@ export interface StreamLog {
    * A reader that leaves changes nothing; `return()` takes effect at once.
    */
   read(messageId: string, after: number): Promise<AsyncIterableIterator<StreamEvent> | null>;
-  /** The text so far, and null when there is no such stream. */
-  text(messageId: string): Promise<string | null>;
+  /** How far the stream is; null when there is none. */
+  progress(messageId: string): Promise<{ readonly text: string; readonly lastEvent: number } | null>;
+  /** Drops the stream. Readers that follow it already still see its end; for others it is gone. */
+  forget(messageId: string): Promise<void>;
 }
 
 /** What a turn asks an agent. */

@@ -59,8 +59,8 @@ export function createConversationService(deps: ConversationServiceDependencies)
   /** An answer that is still being written shows what its stream holds: its row lags behind. */
   async function current(message: Message | null): Promise<Message | null> {
     if (message?.status !== 'STREAMING') return message;
-    const text = await stores.streams.text(message.id);
-    return text === null ? message : { ...message, content: text };
+    const progress = await stores.streams.progress(message.id);
+    return progress === null ? message : { ...message, content: progress.text };
   }
 
   async function mustFind(id: string): Promise<Conversation> {

@@ -92,13 +92,14 @@ async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock):
   await stores.messages.add(answer, placed);
   await stores.turns.placed(placed, sequence);
   const draft = await stores.messages.draft(answerId(placed));
+  const progress = await stores.streams.progress(answerId(placed));
   const end = {
     status: turn.cancelRequested ? 'CANCELLED' : 'FAILED',
-    content: draft?.message.content ?? '',
+    content: progress?.text ?? draft?.message.content ?? '',
     citations: [],
     error: turn.cancelRequested ? null : interruptedError(),
     metering: draft?.metering ?? NOTHING_USED,
-    eventCount: 0,
+    eventCount: progress?.lastEvent ?? 0,
   } as const;
   await endTurn(stores, placed, end, clock);
 }

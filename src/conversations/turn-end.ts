@@ -46,7 +46,7 @@ export function turnMessages(turn: PlacedTurn, conversation: Conversation, at: s
     sequence: turn.sequence,
     role: 'USER',
     status: 'COMPLETED',
-    content: turn.content,
+    content: turn.content ?? '',
     agentId: null,
     agentName: null,
     completedAt: at,
@@ -107,11 +107,12 @@ export async function endTurn(
   }
   await stores.conversations.unlock(turn);
   await stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
-  if (ended) await tellReaders(stores, ended.message);
+  if (ended) await tellReaders(stores.streams, ended.message);
 }
 
-async function tellReaders(stores: ConversationStores, message: Message) {
+async function tellReaders(streams: ConversationStores['streams'], message: Message) {
   if (message.status === 'STREAMING') return;
-  const sequence = message.lastEvent ?? 1;
-  await stores.streams.append(message.id, { sequence, type: message.status, message });
+  await streams.append(message.id, { sequence: message.lastEvent ?? 1, type: message.status, message });
+  // What was withheld from the message must not be replayed either: from now on the stream is its terminal event.
+  if (message.error?.code === 'ISOLATION_VIOLATION') await streams.forget(message.id);
 }

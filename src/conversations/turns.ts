@@ -68,11 +68,11 @@ export interface TurnServiceDependencies {
   readonly background: (work: Promise<void>) => void;
 }
 
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
 function turnKey(turnId: string, { conversationId }: SendInput, ownerId: string, key: string | null): string {
   if (key === null) return turnId;
-  return createHash('sha256')
-    .update(JSON.stringify([ownerId, conversationId, key]))
-    .digest('hex');
+  return sha256(JSON.stringify([ownerId, conversationId, key]));
 }
 
 export function createTurnService(deps: TurnServiceDependencies): TurnService {
@@ -89,6 +89,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       conversationId: input.conversationId,
       ownerId,
       content,
+      contentDigest: sha256(content),
       sequence: null,
       leaseUntil: clock.now() + LEASE_MS,
       cancelRequested: false,
@@ -125,7 +126,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
 
   /** The messages of a turn that an earlier call with the same key began; null when that call was refused meanwhile. */
   async function attach(turn: Turn, first: Turn): Promise<SentTurn | null> {
-    if (first.content !== turn.content) {
+    if (first.contentDigest !== turn.contentDigest) {
       throw new AppError('IDEMPOTENCY_CONFLICT', 'This idempotency key was used for other content.');
     }
     let current: Turn | null = first;

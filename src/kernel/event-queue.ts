@@ -4,7 +4,7 @@ export interface EventQueue<T> extends AsyncIterableIterator<T, undefined> {
   /** No more values: what is queued is still read. */
   end(): void;
   /** Like `end`, but the reader then meets this error. */
-  fail(error: unknown): void;
+  fail: (error: unknown) => void;
 }
 
 /**

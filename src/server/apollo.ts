@@ -3,7 +3,7 @@ import {
   ApolloServerPluginCacheControlDisabled,
   ApolloServerPluginLandingPageDisabled,
 } from '@apollo/server/plugin/disabled';
-import { GraphQLError, type GraphQLSchema } from 'graphql';
+import { GraphQLError, OperationTypeNode, type GraphQLSchema } from 'graphql';
 import type { RequestContext } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { codeOf, formatError, isExpected, statusOf, withRequestId } from './format-error.ts';
@@ -24,7 +24,7 @@ const subscriptionsNeedSocket: ApolloServerPlugin<RequestContext> = {
   requestDidStart: () =>
     Promise.resolve({
       didResolveOperation({ operation }) {
-        if (operation?.operation !== 'subscription') return Promise.resolve();
+        if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return Promise.resolve();
         throw new GraphQLError('Subscriptions need a WebSocket (graphql-transport-ws).', {
           extensions: { code: 'BAD_REQUEST', http: { status: 400 } },
         });

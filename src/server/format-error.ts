@@ -22,11 +22,18 @@ export function appErrorOf(error: unknown): AppError | null {
   return cause instanceof AppError ? cause : null;
 }
 
+/** graphql-js gives no codes. What has a path was met while executing: that is our fault, not the document's. */
+const requestCode = ({ extensions, path }: Pick<GraphQLFormattedError, 'extensions' | 'path'>): string => {
+  const code = extensions?.['code'];
+  if (typeof code === 'string') return code;
+  return path ? 'INTERNAL' : 'GRAPHQL_VALIDATION_FAILED';
+};
+
 /** Whether a caller may see a GraphQL error as it is: it says what is wrong with the request, and nothing else. */
 const isRequestFault = (error: unknown): boolean =>
   error instanceof GraphQLError &&
   !(error.originalError && !(error.originalError instanceof GraphQLError)) &&
-  REQUEST_CODES.includes(String(error.extensions['code'] ?? 'GRAPHQL_VALIDATION_FAILED'));
+  REQUEST_CODES.includes(requestCode(error.toJSON()));
 
 export const isExpected = (error: unknown): boolean => appErrorOf(error) !== null || isRequestFault(error);
 
@@ -37,8 +44,7 @@ export function formatError(formatted: GraphQLFormattedError, error: unknown): G
   const known = appErrorOf(error);
   if (known) return { message: known.message, ...place, extensions: { code: known.code, ...known.details } };
   if (!isRequestFault(error)) return { ...MASKED, ...place };
-  const code = formatted.extensions?.['code'] ?? 'GRAPHQL_VALIDATION_FAILED';
-  return { message: formatted.message, ...place, extensions: { code } };
+  return { message: formatted.message, ...place, extensions: { code: requestCode(formatted) } };
 }
 
 export const codeOf = (error: GraphQLFormattedError): string => String(error.extensions?.['code']);

@@ -100,8 +100,7 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
       subscribe: (args: ExecutionArgs) => operations.subscribe(args as SocketOperation) as never,
       onNext: (_context, _id, _payload, args, result) =>
         operations.shown(result as ExecutionResult, args as SocketOperation),
-      onError: ({ extra }, _id, _payload, errors) =>
-        extra.state && operations.shownErrors(errors as readonly GraphQLError[], extra.state.opener),
+      onError: ({ extra }, _id, _payload, errors) => extra.state && operations.shownErrors(errors, extra.state.opener),
       onComplete: ({ extra }) => closeIfExpired(extra),
     },
     sockets,

@@ -11,7 +11,8 @@ interface TurnRow extends Item {
   readonly key: string;
   readonly conversationId: string;
   readonly uid: string;
-  readonly content: string;
+  readonly content?: string;
+  readonly digest: string;
   readonly seq?: number;
   readonly leaseUntil: number;
   readonly cancel?: boolean;
@@ -32,7 +33,8 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
     key: row.key,
     conversationId: row.conversationId,
     ownerId: row.uid,
-    content: row.content,
+    content: row.content ?? null,
+    contentDigest: row.digest,
     sequence: row.seq ?? null,
     leaseUntil: row.leaseUntil,
     cancelRequested: row.cancel === true,
@@ -40,7 +42,7 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
   });
 
   return {
-    async open({ id, key, conversationId, ownerId, content, leaseUntil }) {
+    async open({ id, key, conversationId, ownerId, content, contentDigest, leaseUntil }) {
       const rowKey = keys.turn(key);
       const row = {
         id,
@@ -48,6 +50,7 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
         conversationId,
         uid: ownerId,
         content,
+        digest: contentDigest,
         leaseUntil,
         holder,
         v: 1,
@@ -104,8 +107,8 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
     discard: (turn) => table.remove(keys.turn(turn.key)),
 
     async finish(turn, keepUntil) {
-      // The content is in the messages now; what is left only keeps the key.
-      const changes = { set: { done: true, ttl: Math.ceil(keepUntil / 1000) }, remove: ['duePK', 'dueSK'] };
+      // The content is in the messages now, and has to go when they go; what is left here only keeps the key.
+      const changes = { set: { done: true, ttl: Math.ceil(keepUntil / 1000) }, remove: ['content', 'duePK', 'dueSK'] };
       await table.update(keys.turn(turn.key), changes, equals('id', turn.id), equals('holder', holder));
     },
   };

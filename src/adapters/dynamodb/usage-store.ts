@@ -33,7 +33,7 @@ export function createUsageStore({ table, keys }: TenantRows, marked: Set<string
   async function eventsOfHour(hour: string): Promise<UsageEvent[]> {
     const events: UsageEvent[] = [];
     for await (const { PK: _pk, SK: _sk, w: _w, v: _v, ...event } of table.rows<EventRow>(keys.usageEventsOf(hour))) {
-      events.push(event as unknown as UsageEvent);
+      events.push(event);
     }
     return events;
   }

@@ -52,7 +52,14 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
         const stream = streams.get(nameOf(messageId));
         return Promise.resolve(stream ? readStream(stream, after) : null);
       },
-      text: (messageId) => Promise.resolve(streams.get(nameOf(messageId))?.text ?? null),
+      progress(messageId) {
+        const stream = streams.get(nameOf(messageId));
+        return Promise.resolve(stream ? { text: stream.text, lastEvent: stream.events.length } : null);
+      },
+      forget(messageId) {
+        streams.delete(nameOf(messageId));
+        return Promise.resolve();
+      },
     };
   }
 

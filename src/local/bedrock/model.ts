@@ -75,7 +75,7 @@ export interface BedrockEmulator {
   /** Base URL for the SDK client's `endpoint`. */
   readonly url: string;
   /** The last invocations (10,000 at most), oldest first, as they stand now. */
-  served(): readonly ServedInvocation[];
+  served: () => readonly ServedInvocation[];
   /** Forgets sessions, attempts and records. Streams under way go on, but leave no mark. */
   reset(): void;
   /** Ends every open stream and frees the port. May be called twice. */
