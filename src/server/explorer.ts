@@ -17,6 +17,19 @@ const MEDIA_TYPES: Readonly<Record<string, string>> = {
   '.woff2': 'font/woff2',
 };
 
+/** What a newcomer finds in the editor. The headers are set up to send whatever stands in the environment as `token`. */
+const FIRST_QUERY = `# Sign in, then paste the access token into the environment (top right) as "token".
+mutation SignIn {
+  signIn(input: { tenant: "acme", email: "member@acme.example", password: "…" }) {
+    accessToken
+  }
+}
+
+query WhoAmI {
+  viewer { name roles tenant { name agents { id name } } }
+}
+`;
+
 /** Scripts only from here and with this page's nonce, and connections only to this host: the page cannot reach any other. */
 const policy = (nonce: string, host: string): string =>
   [
@@ -48,6 +61,8 @@ export function serveExplorer(app: FastifyInstance): void {
           endpointURL: '/graphql',
           subscriptionsEndpoint: `${socketScheme}://${request.host}/graphql`,
           initialSubscriptionRequestHandlerId: 'graphql-ws',
+          initialQuery: FIRST_QUERY,
+          initialEnvironments: { base: { title: 'Environment', variables: { token: '' } } },
           initialHeaders: { authorization: 'Bearer {{token}}' },
           initialSubscriptionsPayload: { authorization: 'Bearer {{token}}' },
           initialSettings: { 'banners.disable': true, 'alert.disableUpdateNotification': true },
