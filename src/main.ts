@@ -164,8 +164,22 @@ export async function start(config: Config, surroundings: Surroundings) {
   };
 }
 
+/** `npm run tables:create`: the tables an installation on DynamoDB needs, with time to live. Doing it again changes nothing. */
+async function createTables(config: Config) {
+  if (config.storage.kind === 'embedded')
+    throw new Error('The embedded engine makes its own tables; set STORAGE=dynamodb.');
+  const { region, tablePrefix, storage } = config;
+  const endpoint = storage.endpoint ? { endpoint: storage.endpoint } : {};
+  const db = createDynamoDb({ region, tablePrefix, cursorSecret: '', clock: systemClock, ...endpoint });
+  await db.createTables();
+  await db.enableTimeToLive();
+  db.close();
+  process.stdout.write(`The tables ${tablePrefix}app, ${tablePrefix}usage and ${tablePrefix}audit are there.\n`);
+}
+
 async function main() {
   const config = readConfig(processEnvironment());
+  if (process.argv[2] === 'create-tables') return createTables(config);
   const log = createLogger(config.logLevel);
   const product = await start(config, { clock: systemClock, log });
   log.info({ url: product.url }, 'listening');

@@ -103,7 +103,8 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     if (!result.locked && result.state?.lock && owns(scope, result.state.conversation.ownerId)) {
       // A turn that has ended and a lock it left behind: the only case in which a lock is taken over.
       const holder = await stores.turns.get(result.state.lock.turnKey);
-      if (holder === null || holder.done) result = await stores.conversations.lock(turn, at, result.state.lock);
+      if (!holder || holder.done || holder.id !== result.state.lock.turnId)
+        result = await stores.conversations.lock(turn, at, result.state.lock);
     }
     if (result.locked) return { turn: { ...turn, sequence: result.sequence }, conversation: result.locked };
     await stores.turns.discard(turn);

@@ -24,12 +24,15 @@ export function createEventStream(
   onEnd: () => void,
 ): EventStream {
   const DONE = { value: undefined, done: true } as const;
-  const refused = Promise.withResolvers<ExecutionResult>();
+  let refusal: ExecutionResult | null = null;
+  /** Answers the reader who is waiting now. */
+  let answer: (result: ExecutionResult | null) => void = () => {};
   let ended = false;
 
   function end() {
     if (ended) return;
     ended = true;
+    answer(null);
     void source.return?.();
     onEnd();
   }
@@ -43,7 +46,12 @@ export function createEventStream(
     async next() {
       if (ended) return DONE;
       try {
-        const result = await Promise.race([following(), refused.promise]);
+        const result =
+          refusal ??
+          (await new Promise<ExecutionResult | null>((resolve, reject) => {
+            answer = resolve;
+            following().then(resolve, reject);
+          }));
         if (result === null || ended) {
           end();
           return DONE;
@@ -60,7 +68,8 @@ export function createEventStream(
       return Promise.resolve(DONE);
     },
     refuse(error) {
-      refused.resolve({ data: null, errors: [new GraphQLError(error.message, { originalError: error })] });
+      refusal = { data: null, errors: [new GraphQLError(error.message, { originalError: error })] };
+      answer(refusal);
     },
     [Symbol.asyncIterator]() {
       return this;

@@ -5,6 +5,8 @@ import type { TenantId } from '../../tenancy/tenant-id.ts';
 
 /** How long a stream can be read after its end, in milliseconds. */
 export const KEPT_AFTER_END_MS = 15 * 60 * 1000;
+/** Ended streams that are held at most: beyond it the oldest goes early, and is then its terminal event alone. */
+const ENDED_STREAMS_MAX = 10_000;
 
 interface Stream {
   readonly events: StreamEvent[];
@@ -27,6 +29,20 @@ export interface MemoryStreamLogs {
  */
 export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
   const streams = new Map<string, Stream>();
+  /** Names in the order in which the streams ended. */
+  const ended = new Set<string>();
+
+  function keepForAWhile(name: string) {
+    ended.add(name);
+    clock.after(KEPT_AFTER_END_MS, () => drop(name));
+    const [oldest] = ended;
+    if (ended.size > ENDED_STREAMS_MAX && oldest !== undefined) drop(oldest);
+  }
+
+  function drop(name: string) {
+    streams.delete(name);
+    ended.delete(name);
+  }
 
   function forTenant(tenantId: TenantId): StreamLog {
     const nameOf = (messageId: string) => `${tenantId} ${messageId}`;
@@ -43,7 +59,7 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
         if (event.type === 'DELTA') stream.text += event.text;
         if (isTerminal(event)) {
           stream.ended = true;
-          clock.after(KEPT_AFTER_END_MS, () => streams.delete(nameOf(messageId)));
+          keepForAWhile(nameOf(messageId));
         }
         for (const wake of [...stream.waiting]) wake();
         return Promise.resolve();
@@ -57,7 +73,7 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
         return Promise.resolve(stream ? { text: stream.text, lastEvent: stream.events.length } : null);
       },
       forget(messageId) {
-        streams.delete(nameOf(messageId));
+        drop(nameOf(messageId));
         return Promise.resolve();
       },
     };
