@@ -11,10 +11,14 @@ export interface Account {
   readonly passwordHash: string;
 }
 
-/** A sign-in that can be renewed. Only the hash of its refresh token is stored. */
+/**
+ * A sign-in that can be renewed. Of its refresh token only hashes are stored: of the part that stays the same, which proves
+ * that somebody once held a token of this session, and of the part that changes with every use.
+ */
 export interface RefreshSession {
   readonly userId: string;
   readonly sessionId: string;
+  readonly familyHash: string;
   readonly secretHash: string;
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number;

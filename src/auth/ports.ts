@@ -11,8 +11,11 @@ export interface AccountStore {
 /** The refresh sessions of one tenant, or of the platform. */
 export interface SessionStore {
   create(session: RefreshSession): Promise<void>;
-  /** Replaces the secret if it is still `oldHash`. False when it is not, or the session is gone. */
-  rotate(session: RefreshSession, oldHash: string): Promise<boolean>;
+  /**
+   * Replaces the secret if it is still the one presented. `REUSED`: it was replaced before, so a token of this session is in two
+   * hands. `UNKNOWN`: the session is gone, or the token was never one of it.
+   */
+  rotate(session: RefreshSession, presentedHash: string): Promise<'ROTATED' | 'REUSED' | 'UNKNOWN'>;
   remove(userId: string, sessionId: string): Promise<void>;
 }
 

@@ -10,7 +10,10 @@ import type { AccessTokens, AccountStore, PasswordHasher, SessionStore, SignInMe
 /** Longer passwords are refused before they are hashed: hashing is what an attacker would have us pay for. */
 const PASSWORD_CHARACTERS_MAX = 1024;
 const REFRESH_SECRET_BYTES = 32;
-const REFRESH_TOKEN = new RegExp(`^rt\\.([a-z0-9-]+)\\.(user-${ULID_PATTERN})\\.(${ULID_PATTERN})\\.([\\w-]{43})$`);
+const SECRET = '[\\w-]{43}';
+const REFRESH_TOKEN = new RegExp(
+  `^rt\\.([a-z0-9-]+)\\.(user-${ULID_PATTERN})\\.(${ULID_PATTERN})\\.(${SECRET})\\.(${SECRET})$`,
+);
 
 export interface AuthService {
   /** @throws UNAUTHENTICATED, the same and as late for an unknown tenant, an unknown user and a wrong password. */
@@ -34,13 +37,23 @@ export interface AuthDependencies {
   readonly refreshTtlMs: number;
 }
 
-/** Reads a refresh token into the session it names. It names its tenant itself, so no global look-up exists. */
-function parseRefreshToken(text: string) {
-  const [, home, userId, sessionId, secret] = REFRESH_TOKEN.exec(text) ?? [];
-  const tenantId = home === PLATFORM ? PLATFORM : parseTenantId(home ?? '');
-  if (!tenantId || !userId || !sessionId || !secret) return null;
-  return { home: tenantId, userId, sessionId, secretHash: hashSecret(secret) };
+/** The parts of a refresh token. It names its tenant itself, so no global look-up exists. */
+interface NamedSession {
+  readonly home: TenantId;
+  readonly userId: string;
+  readonly sessionId: string;
+  /** The same in every token of the session. */
+  readonly family: string;
 }
+
+function parseRefreshToken(text: string): (NamedSession & { readonly secret: string }) | null {
+  const [, home, userId, sessionId, family, secret] = REFRESH_TOKEN.exec(text) ?? [];
+  const tenantId = home === PLATFORM ? PLATFORM : parseTenantId(home ?? '');
+  if (!tenantId || !userId || !sessionId || !family || !secret) return null;
+  return { home: tenantId, userId, sessionId, family, secret };
+}
+
+const newSecret = (): string => randomBytes(REFRESH_SECRET_BYTES).toString('base64url');
 
 /** The secret is 256 random bits, so a plain hash is as good as a slow one. */
 const hashSecret = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
@@ -53,23 +66,27 @@ export function createAuthService(deps: AuthDependencies): AuthService {
   const decoyHash = hasher.hash(randomBytes(16).toString('hex'));
   decoyHash.catch(() => undefined); // whoever awaits it below sees the failure
 
-  async function openSession(
-    home: TenantId,
-    account: Account,
-    sessionId: string,
-    store: (hash: string) => Promise<void>,
-  ) {
-    const secret = randomBytes(REFRESH_SECRET_BYTES).toString('base64url');
-    await store(hashSecret(secret));
+  /** What the holder of a session receives: an access token, and the refresh token made of its parts. */
+  async function grant(named: NamedSession, account: Account, secret: string): Promise<SignedInSession> {
+    const { home, userId, sessionId, family } = named;
     const tenantId = home === PLATFORM ? null : home;
     const { token, principal } = await tokens.issue({ ...account, tenantId, sessionId });
     return {
       accessToken: token,
       accessTokenExpiresAt: isoTime(principal.expiresAt),
-      refreshToken: `rt.${home}.${account.userId}.${sessionId}.${secret}`,
+      refreshToken: `rt.${home}.${userId}.${sessionId}.${family}.${secret}`,
       principal,
     };
   }
+
+  /** What is stored of a session: hashes of its secrets. */
+  const stored = ({ userId, sessionId, family }: NamedSession, secret: string) => ({
+    userId,
+    sessionId,
+    familyHash: hashSecret(family),
+    secretHash: hashSecret(secret),
+    expiresAt: clock.now() + refreshTtlMs,
+  });
 
   return {
     async signIn({ tenant, email, password }) {
@@ -82,15 +99,10 @@ export function createAuthService(deps: AuthDependencies): AuthService {
       if (!home || !account || !plausible || !matches)
         throw refused('The tenant, the e-mail address or the password is wrong.');
 
-      const sessionId = ulid(clock.now());
-      const session = await openSession(home, account, sessionId, (secretHash) =>
-        sessionsOf(home).create({
-          userId: account.userId,
-          sessionId,
-          secretHash,
-          expiresAt: clock.now() + refreshTtlMs,
-        }),
-      );
+      const named = { home, userId: account.userId, sessionId: ulid(clock.now()), family: newSecret() };
+      const secret = newSecret();
+      await sessionsOf(home).create(stored(named, secret));
+      const session = await grant(named, account, secret);
       if (!isOperator(session.principal)) await meter.recordSignIn(home, account.userId, clock.now() - startedAt);
       return session;
     },
@@ -99,23 +111,21 @@ export function createAuthService(deps: AuthDependencies): AuthService {
       const named = parseRefreshToken(refreshToken);
       const account = named && (await accountsOf(named.home).get(named.userId));
       if (!named || !account) throw refused('The refresh token is not valid.');
-      const { home, userId, sessionId, secretHash: oldHash } = named;
-      return openSession(home, account, sessionId, async (secretHash) => {
-        const expiresAt = clock.now() + refreshTtlMs;
-        if (await sessionsOf(home).rotate({ userId, sessionId, secretHash, expiresAt }, oldHash)) return;
-        await sessionsOf(home).remove(userId, sessionId);
-        throw refused('The refresh token is not valid.');
-      });
+      const sessions = sessionsOf(named.home);
+      const secret = newSecret();
+      const outcome = await sessions.rotate(stored(named, secret), hashSecret(named.secret));
+      if (outcome === 'REUSED') await sessions.remove(named.userId, named.sessionId);
+      if (outcome !== 'ROTATED') throw refused('The refresh token is not valid.');
+      return grant(named, account, secret);
     },
 
     async signOut(refreshToken) {
       const named = parseRefreshToken(refreshToken);
       if (!named) return;
-      // Only whoever holds the current secret may end the session: rotating it first proves that.
-      const ended = { ...named, secretHash: '', expiresAt: clock.now() };
-      if (await sessionsOf(named.home).rotate(ended, named.secretHash)) {
-        await sessionsOf(named.home).remove(named.userId, named.sessionId);
-      }
+      // Rotating proves that the token is, or once was, one of this session.
+      const sessions = sessionsOf(named.home);
+      const outcome = await sessions.rotate(stored(named, newSecret()), hashSecret(named.secret));
+      if (outcome !== 'UNKNOWN') await sessions.remove(named.userId, named.sessionId);
     },
   };
 }

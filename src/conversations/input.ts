@@ -21,13 +21,17 @@ function exceeds(text: string, charactersMax: number): boolean {
   return text.length > charactersMax && (text.length > 2 * charactersMax || Array.from(text).length > charactersMax);
 }
 
-function checkText(text: string, { field, charactersMax, forbidden }: Rule): string {
-  const trimmed = text.trim();
-  if (trimmed === '') throw badInput(`\`${field}\` is empty.`, field);
-  if (exceeds(trimmed, charactersMax)) {
+function checkWhole(text: string, { field, charactersMax, forbidden }: Rule): void {
+  if (text === '') throw badInput(`\`${field}\` is empty.`, field);
+  if (exceeds(text, charactersMax)) {
     throw badInput(`\`${field}\` has more than ${charactersMax.toLocaleString('en')} characters.`, field);
   }
-  if (forbidden.test(trimmed)) throw badInput(`\`${field}\` holds control characters.`, field);
+  if (forbidden.test(text)) throw badInput(`\`${field}\` holds control characters.`, field);
+}
+
+function checkText(text: string, rule: Rule): string {
+  const trimmed = text.trim();
+  checkWhole(trimmed, rule);
   return trimmed;
 }
 
@@ -39,9 +43,9 @@ export const checkContent = (text: string): string =>
 export const checkTitle = (text: string): string =>
   checkText(text, { field: 'title', charactersMax: TITLE_CHARACTERS_MAX, forbidden: CONTROL });
 
-/** Kept as it is: a key that was trimmed could meet another one. @throws BAD_USER_INPUT */
+/** Taken as it is, spaces and all: a key that was trimmed could meet another one. @throws BAD_USER_INPUT */
 export function checkIdempotencyKey(key: string | null | undefined): string | null {
   if (key == null) return null;
-  checkText(key, { field: 'idempotencyKey', charactersMax: IDEMPOTENCY_KEY_CHARACTERS_MAX, forbidden: CONTROL });
+  checkWhole(key, { field: 'idempotencyKey', charactersMax: IDEMPOTENCY_KEY_CHARACTERS_MAX, forbidden: CONTROL });
   return key;
 }

@@ -81,6 +81,7 @@ export function readMeter(questionCharacters: number): TurnMeterReading {
   }
 
   function takeText(text: string, elapsedMs: number) {
+    if (text === '') return;
     sum = { ...sum, firstTextMs: sum.firstTextMs ?? elapsedMs };
     if (open === null && !traced) open = { inputCharacters: questionCharacters, outputCharacters: 0 };
     if (open !== null) open = { ...open, outputCharacters: open.outputCharacters + text.length };

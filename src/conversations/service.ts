@@ -3,11 +3,12 @@ import { isoTime, type Clock } from '../kernel/clock.ts';
 import { AppError, badInput } from '../kernel/errors.ts';
 import { pageOf, pageRequest, type Page, type PageArguments } from '../kernel/page.ts';
 import { maySee, owns, requireOwner, seesAll, type TenantScope } from '../tenancy/scope.ts';
-import { isOperator } from '../tenancy/principal.ts';
+import { isOperator, isUserId } from '../tenancy/principal.ts';
 import { checkTitle, TITLE_DEFAULT } from './input.ts';
 import type { ConversationLoaders } from './loaders.ts';
 import { isConversationId, newConversationId, parseMessageId, type Conversation, type Message } from './model.ts';
 import type { AgentChoice, ConversationStores } from './ports.ts';
+import { withProgress } from './watching.ts';
 
 /** Conversations and messages of one tenant, as one caller may see and change them. What the caller may not see is absent. */
 export interface ConversationService {
@@ -56,12 +57,7 @@ export async function findVisible(
 export function createConversationService(deps: ConversationServiceDependencies): ConversationService {
   const { scope, stores, loaders, agents, clock } = deps;
 
-  /** An answer that is still being written shows what its stream holds: its row lags behind. */
-  async function current(message: Message | null): Promise<Message | null> {
-    if (message?.status !== 'STREAMING') return message;
-    const progress = await stores.streams.progress(message.id);
-    return progress === null ? message : { ...message, content: progress.text };
-  }
+  const current = async (message: Message | null) => message && withProgress(stores.streams, message);
 
   async function mustFind(id: string): Promise<Conversation> {
     const conversation = await findVisible(scope, loaders.conversationById, id);
@@ -85,7 +81,7 @@ export function createConversationService(deps: ConversationServiceDependencies)
     async list(filter, page) {
       const request = pageRequest(page);
       const ownerId = filter?.ownerId ?? (seesAll(scope) ? null : scope.principal.userId);
-      if (ownerId !== null && !maySee(scope, ownerId))
+      if (ownerId !== null && !(isUserId(ownerId) && maySee(scope, ownerId)))
         return pageOf([], { hasNextPage: false, hasPreviousPage: false });
       return stores.conversations.list({ ownerId, agentId: filter?.agentId ?? null }, request);
     },
@@ -93,7 +89,7 @@ export function createConversationService(deps: ConversationServiceDependencies)
     async messages(conversation, page) {
       const found = await loaders.messagePage.load({ conversation, request: pageRequest(page) });
       const edges = await Promise.all(
-        found.edges.map(async ({ cursor, node }) => ({ cursor, node: (await current(node)) ?? node })),
+        found.edges.map(async ({ cursor, node }) => ({ cursor, node: await withProgress(stores.streams, node) })),
       );
       return pageOf(edges, found.pageInfo);
     },

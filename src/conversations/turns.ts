@@ -17,8 +17,8 @@ import {
 } from './model.ts';
 import type { ConversationLock, ConversationState, ConversationStores } from './ports.ts';
 import { conversationNotFound, type ConversationService } from './service.ts';
-import { answerId, turnMessages, type PlacedTurn } from './turn-end.ts';
-import { followAnswer } from './watching.ts';
+import { turnMessages, type PlacedTurn } from './turn-end.ts';
+import { followAnswer, withProgress } from './watching.ts';
 
 /** How long `waitForCompletion` waits: below the minute at which proxies commonly give up. */
 export const COMPLETION_WAIT_MS = 55_000;
@@ -131,20 +131,29 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       throw new AppError('IDEMPOTENCY_CONFLICT', 'This idempotency key was used for other content.');
     }
     let current: Turn | null = first;
-    for (let tries = 0; current && current.sequence === null && tries < ATTACH_TRIES; tries++) {
+    for (let tries = 0; current && tries < ATTACH_TRIES; tries++) {
+      const messages = await messagesOf(current);
+      if (messages) {
+        const conversation = await deps.conversations.find(current.conversationId);
+        if (!conversation) throw conversationNotFound();
+        return { ...messages, conversation };
+      }
+      if (current.done) break;
       await sleep(clock, ATTACH_EVERY_MS);
       current = await stores.turns.get(turn.key);
     }
     if (!current) return null;
-    if (current.sequence === null) throw busy(null);
-    const placed = { ...current, sequence: current.sequence };
-    const conversation = await deps.conversations.find(current.conversationId);
-    const [userMessage, assistantMessage] = await Promise.all([
-      deps.conversations.findMessage(messageId(placed.conversationId, placed.sequence)),
-      deps.conversations.findMessage(answerId(placed)),
-    ]);
-    if (!conversation || !userMessage || !assistantMessage) throw conversationNotFound();
-    return { userMessage, assistantMessage, conversation };
+    // Stored long ago and deleted since, or a first call that is very slow.
+    throw current.done ? conversationNotFound() : busy(null);
+  }
+
+  /** Both messages of a turn, once they are stored. */
+  async function messagesOf({ conversationId, sequence }: Turn) {
+    if (sequence === null) return null;
+    const ids = [messageId(conversationId, sequence), messageId(conversationId, sequence + 1)];
+    const [userMessage, assistantMessage] = await stores.messages.getMany(ids);
+    if (!userMessage || !assistantMessage) return null;
+    return { userMessage, assistantMessage: await withProgress(stores.streams, assistantMessage) };
   }
 
   async function startOrAttach(turn: Turn): Promise<SentTurn> {
@@ -164,7 +173,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       deadline.abort();
     }
     const [stored] = await stores.messages.getMany([message.id]);
-    return stored ?? message;
+    return withProgress(stores.streams, stored ?? message);
   }
 
   return {

@@ -6,6 +6,12 @@ import type { ConversationStores } from './ports.ts';
 /** How often an answer without a stream is looked at: its process died, and the sweeper will end it. */
 const LOOK_EVERY_MS = 2_000;
 
+/** A message as it is now: the row of an answer that is still being written lags behind its stream. */
+export async function withProgress(streams: ConversationStores['streams'], message: Message): Promise<Message> {
+  const progress = message.status === 'STREAMING' ? await streams.progress(message.id) : null;
+  return progress === null ? message : { ...message, content: progress.text };
+}
+
 interface Watching {
   readonly stores: Pick<ConversationStores, 'messages' | 'streams'>;
   readonly clock: Clock;

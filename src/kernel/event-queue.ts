@@ -27,8 +27,8 @@ export function createEventQueue<T>({ onEnd }: { readonly onEnd: () => void }): 
     for (const reader of waiting.splice(0)) {
       if (failure) reader.reject(failure.error);
       else reader.resolve(DONE);
-      failure = null;
     }
+    failure = null;
   }
 
   return {

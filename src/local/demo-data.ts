@@ -2,11 +2,10 @@ import type { AgentDefinition } from '../agents/model.ts';
 import type { Account } from '../auth/model.ts';
 import type { PasswordHasher } from '../auth/ports.ts';
 import { isoTime, type Clock } from '../kernel/clock.ts';
-import type { Role } from '../tenancy/principal.ts';
+import { newUserId, type Role } from '../tenancy/principal.ts';
 import { parseTenantId, PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
 import { UNLIMITED } from '../tenants/model.ts';
 import type { TenantDirectory } from '../tenants/ports.ts';
-import { newUserId } from '../users/model.ts';
 import { demoAgents } from './demo-corpus.ts';
 
 const DESCRIPTIONS: Readonly<Record<string, string>> = {

@@ -4,13 +4,17 @@ import {
   ApolloServerPluginLandingPageDisabled,
 } from '@apollo/server/plugin/disabled';
 import { GraphQLError, OperationTypeNode, type GraphQLSchema } from 'graphql';
+import Negotiator from 'negotiator';
 import type { RequestContext } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { codeOf, formatError, isExpected, statusOf, withRequestId } from './format-error.ts';
+import { codeOf, createErrorFormatter, isExpected, statusOf, withRequestId } from './format-error.ts';
 import { logOperation, logUnexpected, type Logger } from './log.ts';
+import { selectionLimits } from './selection-limits.ts';
 
 /** Lexical tokens of one document: far more than people write, far fewer than it takes to keep a parser busy. */
 export const DOCUMENT_TOKENS_MAX = 2_000;
+
+const GRAPHQL_MEDIA_TYPE = 'application/graphql-response+json';
 
 export interface ApolloOptions {
   readonly schema: GraphQLSchema;
@@ -38,8 +42,9 @@ function setStatus({ request, response }: GraphQLRequestContextWillSendResponse<
   const nothingReturned = data == null || Object.values(data).every((value) => value === null);
   // A status of BAD_REQUEST was set with a reason: a refused method or content type.
   if (!errors?.length || !nothingReturned || errors.some((error) => codeOf(error) === 'BAD_REQUEST')) return;
-  const accept = request.http?.headers.get('accept') ?? '';
-  response.http.status = statusOf(errors, accept.includes('application/graphql-response+json'));
+  const negotiator = new Negotiator({ headers: { accept: request.http?.headers.get('accept') ?? '*/*' } });
+  const mediaType = negotiator.mediaType(['application/json', GRAPHQL_MEDIA_TYPE]); // as Apollo Server will choose
+  response.http.status = statusOf(errors, mediaType === GRAPHQL_MEDIA_TYPE);
 }
 
 /** Status, request id and a log line for every response. */
@@ -80,9 +85,9 @@ export const createApollo = ({ schema, introspection, log, clock }: ApolloOption
     persistedQueries: false,
     stopOnTerminationSignals: false,
     csrfPrevention: true,
-    maxRecursiveSelections: true,
     parseOptions: { maxTokens: DOCUMENT_TOKENS_MAX },
-    formatError,
+    formatError: createErrorFormatter({ suggestions: introspection }),
+    validationRules: [selectionLimits],
     logger: log,
     // The cache control plugin wraps every field and the landing page loads from a CDN.
     plugins: [

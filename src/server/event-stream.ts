@@ -56,7 +56,7 @@ export function createEventStream(
           end();
           return DONE;
         }
-        if (isFinal(result)) end();
+        if (result === refusal || isFinal(result)) end();
         return { value: result, done: false };
       } catch (error) {
         end();

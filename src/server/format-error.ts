@@ -1,4 +1,3 @@
-import { unwrapResolverError } from '@apollo/server/errors';
 import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 import { AppError, ERROR_CODES, type ErrorCode } from '../kernel/errors.ts';
 
@@ -18,7 +17,7 @@ const MASKED: GraphQLFormattedError = {
 
 /** The failure behind a GraphQL error, if it is one of ours. */
 export function appErrorOf(error: unknown): AppError | null {
-  const cause = unwrapResolverError(error);
+  const cause = error instanceof GraphQLError ? error.originalError : error;
   return cause instanceof AppError ? cause : null;
 }
 
@@ -37,7 +36,20 @@ const isRequestFault = (error: unknown): boolean =>
 
 export const isExpected = (error: unknown): boolean => appErrorOf(error) !== null || isRequestFault(error);
 
-/** What a caller is told of an error. Anything that was not meant for callers is masked. */
+/** graphql-js tells whoever misspells a name what the names are. */
+const SUGGESTION = / ?Did you mean .+?\?$/s;
+
+export type ErrorFormatter = (formatted: GraphQLFormattedError, error: unknown) => GraphQLFormattedError;
+
+/** What a caller is told of an error. Anything that was not meant for callers is masked; suggestions are for those who may see the schema. */
+export const createErrorFormatter =
+  ({ suggestions }: { readonly suggestions: boolean }): ErrorFormatter =>
+  (formatted, error) => {
+    const shown = formatError(formatted, error);
+    return suggestions ? shown : { ...shown, message: shown.message.replace(SUGGESTION, '') };
+  };
+
+/** What a caller who may see the schema is told. */
 export function formatError(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError {
   const { path, locations } = formatted;
   const place = { ...(locations && { locations }), ...(path && { path }) };

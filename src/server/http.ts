@@ -1,7 +1,7 @@
 import cors from '@fastify/cors';
 import type { ApolloServer } from '@apollo/server';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
-import { fastify, type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify';
+import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { RequestContext } from '../context.ts';
 import { serveExplorer } from './explorer.ts';
 import type { Logger } from './log.ts';
@@ -38,7 +38,14 @@ const refusal = (message: string) => ({ errors: [{ message, extensions: { code: 
 
 export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
   const { apollo, contextOf, log, corsOrigins, explorer, checkReady, jwks } = options;
-  const app = fastify({ bodyLimit: BODY_BYTES_MAX, forceCloseConnections: 'idle', logger: false });
+  const app = fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    forceCloseConnections: 'idle',
+    logger: false,
+    // An address that cannot be decoded has no route whose types the reply could have.
+    frameworkErrors: (error, _request, reply: FastifyReply) =>
+      void reply.code(error.statusCode ?? 400).send(refusal(error.message)),
+  });
 
   app.setErrorHandler<FastifyError>((error, _request, reply) => {
     const status = error.statusCode ?? 500;

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   createSourceEventStream,
   execute,
@@ -17,8 +18,9 @@ import type { RequestContext } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { DOCUMENT_TOKENS_MAX } from './apollo.ts';
 import { createEventStream, type EventStream } from './event-stream.ts';
-import { codeOf, formatError, isExpected, withRequestId } from './format-error.ts';
-import { logOperation, logUnexpected, type Logger } from './log.ts';
+import { codeOf, createErrorFormatter, isExpected, withRequestId } from './format-error.ts';
+import { logOperation, logUnexpected, type Logger, type OperationEnd } from './log.ts';
+import { selectionLimits } from './selection-limits.ts';
 
 /** One operation on a socket, in the form graphql-js executes it, with what the log wants to know of it. */
 export interface SocketOperation extends ExecutionArgs {
@@ -27,6 +29,8 @@ export interface SocketOperation extends ExecutionArgs {
   readonly startedAt: number;
   /** Called with the stream of a subscription once it is open, and again once it has ended. */
   readonly onStream: (stream: EventStream, open: boolean) => void;
+  /** Whether its stream was opened: such a subscription is logged when that ends. */
+  readonly streaming: () => boolean;
 }
 
 export interface SocketOperationsOptions {
@@ -46,7 +50,8 @@ function coded(error: GraphQLError, code: string): GraphQLError {
 
 /** Operations that come over a socket: Apollo Server does not see them, so what it does for HTTP is done for them here. */
 export function createSocketOperations({ schema, introspection, log, clock }: SocketOperationsOptions) {
-  const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
+  const rules = [...specifiedRules, selectionLimits, ...(introspection ? [] : [NoSchemaIntrospectionCustomRule])];
+  const formatError = createErrorFormatter({ suggestions: introspection });
 
   /** What is to be executed, or what is wrong with the request. */
   function prepare(
@@ -67,7 +72,17 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
         variableValues: variables ?? {},
         contextValue,
       };
-      return { ...args, type: operation.operation, startedAt: clock.now(), onStream };
+      let opened = false;
+      return {
+        ...args,
+        type: operation.operation,
+        startedAt: clock.now(),
+        streaming: () => opened,
+        onStream(stream, open) {
+          opened = true;
+          onStream(stream, open);
+        },
+      };
     } catch (error) {
       return [
         error instanceof GraphQLError ? coded(error, 'GRAPHQL_PARSE_FAILED') : fault('Bad request.', 'BAD_REQUEST'),
@@ -76,7 +91,7 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
   }
 
   async function subscribe(operation: SocketOperation): Promise<ExecutionResult | EventStream> {
-    const source = await createSourceEventStream(operation);
+    const source = await openSource(operation);
     if (!(Symbol.asyncIterator in source)) return source;
     let events = 0;
     const stream = createEventStream(
@@ -95,10 +110,17 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
     return stream;
   }
 
-  const logEnd = (
-    operation: SocketOperation,
-    end: { readonly errorCodes: readonly string[]; readonly events?: number },
-  ) =>
+  /** The subscription's events; what a resolver throws where it should not is an error of the operation, not of the socket. */
+  async function openSource(operation: SocketOperation): Promise<AsyncIterable<unknown> | ExecutionResult> {
+    try {
+      return await createSourceEventStream(operation);
+    } catch (error) {
+      const originalError = error instanceof Error ? error : new Error(String(error));
+      return { data: null, errors: [new GraphQLError('', { originalError })] };
+    }
+  }
+
+  const logEnd = (operation: SocketOperation, end: Pick<OperationEnd, 'errorCodes' | 'events'>) =>
     logOperation(log, operation.contextValue, {
       type: operation.type,
       name: operation.operationName ?? null,
@@ -110,18 +132,29 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
   /** Errors as the client may see them; those it may not see are logged whole. */
   function shownErrors(errors: readonly GraphQLError[], context: RequestContext) {
     return errors.map((error) => {
+      // After a valid document, what has neither a path nor a cause is a variable that does not fit.
+      if (!error.path && !error.originalError) coded(error, 'BAD_USER_INPUT');
       if (!isExpected(error)) logUnexpected(log, context, error);
       return withRequestId(formatError(error.toJSON(), error), context.requestId);
     });
   }
 
-  /** A result as the client may see it. That of a query or mutation ends its operation. */
+  /** A result as the client may see it. That of anything but an open subscription ends its operation. */
   function shown(result: ExecutionResult, operation: SocketOperation): FormattedExecutionResult {
     const { errors = [], ...rest } = result;
     const formatted = shownErrors(errors, operation.contextValue);
-    if (operation.type !== 'subscription') logEnd(operation, { errorCodes: formatted.map(codeOf) });
+    if (!operation.streaming()) logEnd(operation, { errorCodes: formatted.map(codeOf) });
     return formatted.length > 0 ? { ...rest, errors: formatted } : rest;
   }
 
-  return { prepare, execute: (operation: SocketOperation) => execute(operation), subscribe, shown, shownErrors };
+  /** What the client is told of a request that could not be executed. */
+  function refused(errors: readonly GraphQLError[], opener: RequestContext, name: string | null) {
+    const context = { ...opener, requestId: randomUUID() };
+    const formatted = shownErrors(errors, context);
+    const errorCodes = formatted.map(codeOf);
+    logOperation(log, context, { type: 'none', name, transport: 'ws', durationMs: 0, errorCodes });
+    return formatted;
+  }
+
+  return { prepare, execute: (operation: SocketOperation) => execute(operation), subscribe, shown, refused };
 }

@@ -75,6 +75,7 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
 
   useServer<Record<string, unknown>, SocketExtra>(
     {
+      isProd: true, // a fault of ours never tells its message in a close reason
       connectionInitWaitTimeout: INIT_TIMEOUT_MS,
       // Refusing answers 4403, which clients retry: they fetch a fresh token and come again.
       async onConnect({ connectionParams, extra }) {
@@ -100,7 +101,8 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
       subscribe: (args: ExecutionArgs) => operations.subscribe(args as SocketOperation) as never,
       onNext: (_context, _id, _payload, args, result) =>
         operations.shown(result as ExecutionResult, args as SocketOperation),
-      onError: ({ extra }, _id, _payload, errors) => extra.state && operations.shownErrors(errors, extra.state.opener),
+      onError: ({ extra }, _id, { operationName }, errors) =>
+        extra.state && operations.refused(errors, extra.state.opener, operationName ?? null),
       onComplete: ({ extra }) => closeIfExpired(extra),
     },
     sockets,

@@ -12,26 +12,24 @@ export interface Cursors {
 }
 
 export function createCursors(secret: string, tenantId: TenantId): Cursors {
-  const sign = (list: string, position: string): Buffer =>
-    createHmac('sha256', secret)
+  function seal(list: string, position: string): string {
+    const mac = createHmac('sha256', secret)
       .update(JSON.stringify([tenantId, list, position]))
-      .digest()
-      .subarray(0, MAC_BYTES);
+      .digest();
+    return `${Buffer.from(position).toString('base64url')}.${mac.subarray(0, MAC_BYTES).toString('base64url')}`;
+  }
 
   return {
-    seal: (list, position) =>
-      `${Buffer.from(position).toString('base64url')}.${sign(list, position).toString('base64url')}`,
+    seal,
     open(list, cursor) {
       if (cursor === null) return null;
-      const [position = '', mac = ''] = cursor
-        .split('.')
-        .map((part) => Buffer.from(part, 'base64url').toString('latin1'));
-      const given = Buffer.from(mac, 'latin1');
-      const text = Buffer.from(position, 'latin1').toString();
-      if (given.length !== MAC_BYTES || !timingSafeEqual(given, sign(list, text))) {
+      const position = Buffer.from(cursor.split('.')[0] ?? '', 'base64url').toString();
+      // Sealed again and compared as text, so that a cursor has one spelling only.
+      const [given, genuine] = [Buffer.from(cursor), Buffer.from(seal(list, position))];
+      if (given.length !== genuine.length || !timingSafeEqual(given, genuine)) {
         throw badInput('This cursor does not belong to this list.', 'cursor');
       }
-      return text;
+      return position;
     },
   };
 }

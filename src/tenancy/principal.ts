@@ -1,3 +1,4 @@
+import { ulid, ULID_PATTERN } from '../kernel/ids.ts';
 import type { TenantId } from './tenant-id.ts';
 
 export type Role = 'PLATFORM_OPERATOR' | 'TENANT_ADMIN' | 'MEMBER' | 'PARTNER';
@@ -15,3 +16,8 @@ export interface Principal {
 }
 
 export const isOperator = (principal: Principal): boolean => principal.roles.includes('PLATFORM_OPERATOR');
+
+const USER_ID = new RegExp(`^user-${ULID_PATTERN}$`);
+
+export const newUserId = (nowMs: number): string => `user-${ulid(nowMs)}`;
+export const isUserId = (text: string): boolean => USER_ID.test(text);

@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
-import { isUserId, type User } from './model.ts';
+import { isUserId } from '../tenancy/principal.ts';
+import type { User } from './model.ts';
 import type { UserStore } from './ports.ts';
 
 /** Reads users of one tenant by id, all of one tick in one call. Made anew for every request and every subscription event. */

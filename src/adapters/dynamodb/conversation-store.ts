@@ -5,7 +5,8 @@ import { pageOf, type Page, type PageRequest } from '../../kernel/page.ts';
 import type { Cursors } from '../../tenancy/cursor.ts';
 import type { TenantId } from '../../tenancy/tenant-id.ts';
 import { absent, equals, present } from './expressions.ts';
-import { dueAt, type Key, type TenantKeys } from './keys.ts';
+import { dueAt, type TenantKeys } from './keys.ts';
+import { createContentStore, type Place } from './message-content.ts';
 import type { Item, Query, Table } from './table.ts';
 
 interface ConversationRow extends Item {
@@ -22,11 +23,10 @@ interface ConversationRow extends Item {
   readonly lastSeq: number;
   readonly turn?: string;
   readonly turnKey?: string;
-  readonly turnSeq?: number;
   readonly deleting?: boolean;
 }
 
-const LOCK = ['turn', 'turnKey', 'turnSeq'];
+const LOCK = ['turn', 'turnKey'];
 const LISTS = ['gsi1PK', 'gsi1SK', 'gsi2PK', 'gsi2SK'];
 /** Keys read ahead while the rows of a deleted conversation are removed. */
 const PURGE_ROWS = 250;
@@ -54,8 +54,9 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
     messageCount: row.lastSeq,
   });
 
-  const lockOf = ({ turn, turnKey, turnSeq }: ConversationRow): ConversationLock | null =>
-    turn && turnKey && turnSeq ? { turnId: turn, turnKey, sequence: turnSeq } : null;
+  /** Only the turn that holds the lock takes numbers: the last two are its own. */
+  const lockOf = ({ turn, turnKey, lastSeq }: ConversationRow): ConversationLock | null =>
+    turn && turnKey ? { turnId: turn, turnKey, sequence: lastSeq - 1 } : null;
 
   const stateOf = (row: ConversationRow): ConversationState => ({
     conversation: conversationOf(row),
@@ -132,8 +133,10 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
         absent('deleting'),
         over ? equals('turn', over.turnId) : absent('turn'),
       );
-      if (result.done) return { locked: conversationOf(result.item), sequence: result.item.lastSeq - 1 };
-      return { locked: null, state: result.current && stateOf(result.current) };
+      // Held already: the answer to the write that locked it was lost, and somebody has written to the row since.
+      const row = result.done ? result.item : result.current;
+      if (row?.turn === turn.id) return { locked: conversationOf(row), sequence: row.lastSeq - 1 };
+      return { locked: null, state: row && stateOf(row) };
     },
 
     async unlock(turn) {
@@ -181,29 +184,24 @@ function pageOfRows<R, T>(
     : pageOf(page.reverse(), { hasNextPage: cursor !== null, hasPreviousPage: more });
 }
 
-interface StoredMessage extends Item {
+interface StoredMessage extends Item, Place {
   readonly PK: string;
   readonly SK: string;
-  readonly chunks?: number;
+  readonly large?: boolean;
 }
 
-/** Messages before the conversation's own row, which stays due until nothing else is left. */
-async function purge({ table, keys }: TenantRows, id: string, clock: Clock) {
+/** Messages before the conversation's own row, which stays due until nothing else is left; large contents before their messages. */
+async function purge(rows: TenantRows, id: string, clock: Clock) {
+  const { table, keys } = rows;
+  const contents = createContentStore(rows, clock);
   for (;;) {
     const messages = await table.take<StoredMessage>({ ...keys.messagesOf(id), limit: PURGE_ROWS }, PURGE_ROWS);
     if (messages.length === 0) break;
-    await table.removeMany(messages.flatMap((message) => rowsOf(message)));
+    for (const message of messages.filter(({ large }) => large)) await table.removeMany(await contents.keysOf(message));
+    await table.removeMany(messages.map(({ PK, SK }) => ({ PK, SK })));
     await extendDue();
   }
   await table.remove(keys.conversation(id));
-
-  function rowsOf(message: StoredMessage): Key[] {
-    const sequence = Number(message.SK.slice('M#'.length));
-    const chunks = Array.from({ length: message.chunks ?? 0 }, (_, index) =>
-      keys.contentChunk(id, sequence, index + 1),
-    );
-    return [...chunks, { PK: message.PK, SK: message.SK }];
-  }
 
   /** Thousands of messages take a while: no sweeper is to begin meanwhile. */
   async function extendDue() {

@@ -89,7 +89,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
     return {
       cursors,
       conversations: createConversationStore(rows, cursors, clock),
-      messages: createMessageStore(rows),
+      messages: createMessageStore(rows, clock),
       turns: createTurnStore(rows, holder),
       users: createUserStore(rows),
       sessions: createSessionStore(rows),

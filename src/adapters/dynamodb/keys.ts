@@ -48,11 +48,15 @@ export function tenantKeys(tenantId: TenantId) {
       PK: partition('C', conversationId),
       between: [sequenceKey(from), sequenceKey(to)] as const,
     }),
-    contentChunk: (conversationId: string, sequence: number, index: number): Key =>
-      key(String(index).padStart(4, '0'), 'B', conversationId, String(sequence)),
+    contentChunk: (conversationId: string, sequence: number, edition: string, index: number): Key =>
+      key(join(edition, String(index).padStart(4, '0')), 'B', conversationId, String(sequence)),
+    contentOf: (conversationId: string, sequence: number) => ({
+      PK: partition('B', conversationId, String(sequence)),
+    }),
     turn: (turnKey: string): Key => key('S', 'TURN', turnKey),
     usageEvent: (hour: string, id: string): Key => key(join(id), 'E', hour, '0'),
     usageEventsOf: (hour: string) => ({ PK: partition('E', hour, '0') }),
+    quota: (month: string): Key => key(join(month), 'Q'),
     usageHour: (hour: string): Key => key(`H#${join(hour)}`, 'R'),
     usageHours: (from: string, to: string) => ({
       PK: partition('R'),

@@ -1,24 +1,19 @@
+import type { Clock } from '../../kernel/clock.ts';
 import { tokenUsage, type TurnMetering } from '../../conversations/metering.ts';
 import { messageId, parseMessageId, type Message } from '../../conversations/model.ts';
 import type { EndedMessage, MessageStore } from '../../conversations/ports.ts';
-import { createContentStore } from './message-content.ts';
+import { createContentStore, type Content, type Place, type StoredContent } from './message-content.ts';
 import { equals } from './expressions.ts';
 import type { Key } from './keys.ts';
 import type { Item } from './table.ts';
 import type { TenantRows } from './conversation-store.ts';
 
-interface MessageRow extends Item {
-  readonly conversationId: string;
-  readonly sequence: number;
+interface MessageRow extends Item, StoredContent, Place {
   readonly role: Message['role'];
   readonly status: Message['status'];
-  readonly content: string;
-  /** Rows that hold the content instead, where it is too large to stand here. */
-  readonly chunks?: number;
   readonly uid: string;
   readonly agentId: string | null;
   readonly agentName: string | null;
-  readonly citations: Message['citations'];
   readonly error: Message['error'];
   readonly metering?: TurnMetering;
   readonly createdAt: string;
@@ -27,9 +22,9 @@ interface MessageRow extends Item {
   readonly turnKey: string;
 }
 
-export function createMessageStore(rows: TenantRows): MessageStore {
+export function createMessageStore(rows: TenantRows, clock: Clock): MessageStore {
   const { tenantId, table, keys } = rows;
-  const contents = createContentStore(rows);
+  const contents = createContentStore(rows, clock);
 
   const messageOf = (row: MessageRow): Message => ({
     tenantId,
@@ -69,41 +64,45 @@ export function createMessageStore(rows: TenantRows): MessageStore {
     return message ? { message, metering: row?.metering ?? null } : null;
   }
 
+  /** Writes to an answer that has not ended, and returns its row as it then is, whoever wrote it. */
+  async function whileStreaming(place: Place, content: Content, changes: Item): Promise<MessageRow | null> {
+    const stored = await contents.store(place, content);
+    const key = keys.message(place.conversationId, place.sequence);
+    const remove = stored.edition === undefined ? ['edition'] : [];
+    const result = await table.update<MessageRow>(
+      key,
+      { set: { ...changes, ...stored }, remove },
+      equals('status', 'STREAMING'),
+    );
+    if (!result.done) {
+      await contents.discard(place, stored);
+      return result.current;
+    }
+    await contents.removeOthers(result.item);
+    return result.item;
+  }
+
   return {
     async add(message, turn) {
-      const {
+      const { content, citations, ownerId, ...rest } = message;
+      const { conversationId, sequence, role, status, agentId, agentName, error, createdAt, completedAt, lastEvent } =
+        rest;
+      const stored = await contents.store(message, { content, citations });
+      const fields = {
         conversationId,
         sequence,
         role,
         status,
         agentId,
         agentName,
-        citations,
         error,
         createdAt,
         completedAt,
         lastEvent,
-      } = message;
-      const content = await contents.store(message, message.content);
-      await table.create(keys.message(conversationId, sequence), {
-        ...{
-          conversationId,
-          sequence,
-          role,
-          status,
-          agentId,
-          agentName,
-          citations,
-          error,
-          createdAt,
-          completedAt,
-          lastEvent,
-        },
-        ...content,
-        uid: message.ownerId,
-        turnKey: turn.key,
-        v: 1,
-      });
+      };
+      const row = { ...fields, ...stored, uid: ownerId, turnKey: turn.key, v: 1 };
+      const result = await table.create(keys.message(conversationId, sequence), row);
+      if (!result.done) await contents.discard(message, stored);
     },
 
     async getMany(ids) {
@@ -123,21 +122,15 @@ export function createMessageStore(rows: TenantRows): MessageStore {
 
     async checkpoint(id, { content, metering }) {
       const place = parseMessageId(id);
-      if (!place) return;
-      const stored = await contents.store(place, content);
-      const key = keys.message(place.conversationId, place.sequence);
-      await table.update(key, { set: { ...stored, metering } }, equals('status', 'STREAMING'));
+      if (place) await whileStreaming(place, { content, citations: [] }, { metering });
     },
 
     async end(id, outcome, metering) {
       const place = parseMessageId(id);
       if (!place) return null;
-      const { status, citations, error, completedAt, lastEvent } = outcome;
-      const content = await contents.store(place, outcome.content);
-      const key = keys.message(place.conversationId, place.sequence);
-      const changes = { set: { status, citations, error, completedAt, lastEvent, metering, ...content } };
-      const result = await table.update<MessageRow>(key, changes, equals('status', 'STREAMING'));
-      return ended(result.done ? result.item : result.current);
+      const { status, content, citations, error, completedAt, lastEvent } = outcome;
+      const changes = { status, error, completedAt, lastEvent, metering };
+      return ended(await whileStreaming(place, { content, citations }, changes));
     },
 
     draft: async (id) => ended(await read(id)),

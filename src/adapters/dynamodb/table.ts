@@ -166,17 +166,19 @@ export function openTable(doc: DynamoDBDocumentClient, TableName: string, clock:
     return found;
   }
 
-  /** Sends batches until nothing is left unprocessed, waiting longer each time. */
+  /** Sends batches until nothing is left unprocessed, waiting longer each time nothing was processed at all. */
   async function untilProcessed<T>(
     all: readonly T[],
     size: number,
     send: (batch: readonly T[]) => Promise<readonly T[]>,
   ) {
     let left: readonly T[] = all;
-    for (let tries = 0; left.length > 0; tries++) {
+    for (let tries = 0; left.length > 0;) {
+      const before = left.length;
+      left = (await Promise.all(chunks(left, size).map(send))).flat();
+      tries = left.length < before ? 0 : tries + 1;
       if (tries === BATCH_TRIES) throw new Error(`DynamoDB left ${left.length} rows of a batch unprocessed.`);
       if (tries > 0) await sleep(clock, Math.random() * BATCH_BACKOFF_MS * 2 ** tries);
-      left = (await Promise.all(chunks(left, size).map(send))).flat();
     }
   }
 

@@ -57,7 +57,9 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
         ...dueAt(leaseUntil, rowKey),
       };
       const result = await table.create<TurnRow>(rowKey, row);
-      return result.done ? { opened: true } : { opened: false, existing: result.current && turnOf(result.current) };
+      // Opened already: the answer to that write was lost, and somebody has written to the row since.
+      if (result.done || result.current?.id === id) return { opened: true };
+      return { opened: false, existing: result.current && turnOf(result.current) };
     },
 
     async get(key) {

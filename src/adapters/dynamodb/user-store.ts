@@ -14,6 +14,11 @@ interface UserRow extends Item {
   readonly passwordHash: string;
 }
 
+interface AddressRow extends Item {
+  readonly uid: string;
+  readonly pendingUntil?: number;
+}
+
 /** How long an address stays taken by a registration that died before it stored its user, in milliseconds. */
 const PENDING_MS = 5 * 60 * 1000;
 
@@ -39,6 +44,22 @@ export function createUserStore({ tenantId, table, keys }: TenantRows): UserStor
     return row && accountOf(row);
   };
 
+  async function takeAddress(email: string, userId: string, nowMs: number): Promise<boolean> {
+    const key = keys.email(email);
+    const pending = { uid: userId, pendingUntil: nowMs + PENDING_MS };
+    const taken = await table.create<AddressRow>(key, pending);
+    const holder = taken.done ? null : taken.current;
+    if (!holder) return taken.done;
+    if (holder.pendingUntil === undefined || holder.pendingUntil > nowMs || (await get(holder.uid))) return false;
+    const overtaken = await table.update(
+      key,
+      { set: pending },
+      equals('uid', holder.uid),
+      equals('pendingUntil', holder.pendingUntil),
+    );
+    return overtaken.done;
+  }
+
   return {
     get,
     async getMany(ids) {
@@ -46,40 +67,41 @@ export function createUserStore({ tenantId, table, keys }: TenantRows): UserStor
       return found.map((row) => row && userOf(row));
     },
     async findByEmail(email) {
-      const lock = await table.get<Item & { uid: string }>(keys.email(normalised(email)));
+      const lock = await table.get<AddressRow>(keys.email(normalised(email)));
       return lock && get(lock.uid);
     },
     async register(account, nowMs) {
       const { userId, name, roles, passwordHash } = account;
       const email = normalised(account.email);
-      // The address is taken first and for good only once the user exists, so that a crash in between frees it again.
-      const lock = keys.email(email);
-      const taken = await table.create(lock, { uid: userId, ttl: Math.ceil((nowMs + PENDING_MS) / 1000) });
-      if (!taken.done) return false;
+      // The address is taken first, for a while, and for good only once the user exists: a crash in between frees it again.
+      if (!(await takeAddress(email, userId, nowMs))) return false;
       const row = { id: userId, name, email, roles, passwordHash, v: 1, ...keys.listedUser(userId, email) };
       await table.create(keys.user(userId), row);
-      await table.update(lock, { remove: ['ttl'] }, equals('uid', userId));
-      return true;
+      const confirmed = await table.update(keys.email(email), { remove: ['pendingUntil'] }, equals('uid', userId));
+      if (!confirmed.done) await table.remove(keys.user(userId)); // it took too long, and another was faster
+      return confirmed.done;
     },
   };
+}
+
+interface SessionRow extends Item {
+  readonly familyHash: string;
+  readonly secretHash: string;
 }
 
 export function createSessionStore({ table, keys }: TenantRows): SessionStore {
   const ttl = (ms: number): number => Math.ceil(ms / 1000);
   return {
-    async create({ userId, sessionId, secretHash, expiresAt }) {
-      await table.create(keys.session(userId, sessionId), { secretHash, ttl: ttl(expiresAt), v: 1 });
+    async create({ userId, sessionId, familyHash, secretHash, expiresAt }) {
+      await table.create(keys.session(userId, sessionId), { familyHash, secretHash, ttl: ttl(expiresAt), v: 1 });
     },
-    async rotate({ userId, sessionId, secretHash, expiresAt }, oldHash) {
+    async rotate({ userId, sessionId, familyHash, secretHash, expiresAt }, presented) {
       const key = keys.session(userId, sessionId);
-      const current = await table.get(key); // also hides a session past its time that DynamoDB has not deleted yet
-      if (!current) return false;
-      const result = await table.update(
-        key,
-        { set: { secretHash, ttl: ttl(expiresAt) } },
-        equals('secretHash', oldHash),
-      );
-      return result.done;
+      const current = await table.get<SessionRow>(key); // also hides one past its time that DynamoDB has not deleted yet
+      if (current?.familyHash !== familyHash) return 'UNKNOWN';
+      const changes = { set: { secretHash, ttl: ttl(expiresAt) } };
+      const result = await table.update<SessionRow>(key, changes, equals('secretHash', presented));
+      return result.done ? 'ROTATED' : 'REUSED';
     },
     remove: (userId, sessionId) => table.remove(keys.session(userId, sessionId)),
   };
