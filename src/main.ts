@@ -10,7 +10,7 @@ import { processEnvironment, readConfig, type Config } from './config.ts';
 import { createGenerations } from './conversations/generation.ts';
 import { createSweeper } from './conversations/sweeper.ts';
 import { systemClock, type Clock } from './kernel/clock.ts';
-import { startBedrockEmulator } from './local/bedrock/emulator.ts';
+import { startBedrockEmulator, type BedrockEmulator } from './local/bedrock/emulator.ts';
 import { demoAgentDefinitions, seedDemoData } from './local/demo-data.ts';
 import { demoAgents, demoPassages } from './local/demo-corpus.ts';
 import { startLocalDynamoDb } from './local/dynamodb/engine.ts';
@@ -33,6 +33,7 @@ interface Closable {
 }
 
 const NOTHING_TO_CLOSE: Closable = { close: () => Promise.resolve() };
+const NO_EMULATOR: Pick<BedrockEmulator, 'served' | 'close'> = { ...NOTHING_TO_CLOSE, served: () => [] };
 
 /** DynamoDB: the engine inside this process, or the real one. */
 async function openStorage(config: Config, cursorSecret: string, { clock, log, onDynamoDbRequest }: Surroundings) {
@@ -66,7 +67,7 @@ async function openBedrock({ bedrock, region, bedrockIdleTimeoutMs: idleTimeoutM
     return {
       client: createBedrockClient({ region, idleTimeoutMs }),
       definitions: bedrock.agents,
-      emulator: NOTHING_TO_CLOSE,
+      emulator: NO_EMULATOR,
     };
   }
   const { chunksPerSecond } = bedrock;
@@ -152,7 +153,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   return {
     url: app.url,
     /** What the agents were really asked, where they are emulated. */
-    served: 'served' in emulator ? emulator.served : () => [],
+    served: emulator.served,
     dataOf,
     async stop() {
       await app.stop();

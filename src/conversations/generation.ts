@@ -10,6 +10,8 @@ export const LEASE_MS = 60_000;
 /** How often the lease is renewed, and the partial answer stored, while the turn runs. */
 export const RENEW_EVERY_MS = 20_000;
 export const CHECKPOINT_EVERY_MS = 10_000;
+/** How long a turn that is stopped may take to end, in milliseconds. */
+const ENDING_MS = 5_000;
 /** An answer is stored and sent whole: longer ones are cut off here, in UTF-16 units. */
 export const ANSWER_CHARACTERS_MAX = 1_048_576;
 
@@ -35,7 +37,9 @@ export interface Generations {
   cancel(turnId: string): void;
   /** Resolves once the turn no longer runs here, at once if it does not. */
   settled(turnId: string): Promise<void>;
-  /** Waits for every turn at most `graceMs`, then ends those still running as INTERRUPTED. */
+  /** False once the server is stopping: no turn is to begin any more. */
+  accepting(): boolean;
+  /** Waits for every turn at most `graceMs`, then ends those still running, and any that still begin, as INTERRUPTED. */
   drain(graceMs: number): Promise<void>;
   count(): number;
 }
@@ -109,6 +113,9 @@ function createDraft(questionCharacters: number) {
 export function createGenerations({ source, clock, log }: GenerationDependencies): Generations {
   const running = new Map<string, { readonly stop: (reason: StopReason) => void; readonly settled: Promise<void> }>();
 
+  let accepting = true;
+  let closed = false;
+
   async function run({ turn, conversation, knowledgeBaseIds, stores }: GenerationWork, control: AbortController) {
     const text = turn.content ?? '';
     const startedAt = clock.now();
@@ -142,6 +149,8 @@ export function createGenerations({ source, clock, log }: GenerationDependencies
     } catch (error) {
       const reason = signal.aborted ? (signal.reason as StopReason) : null;
       if (reason === null) log.turnFailed(turn, error);
+      // What was said before a breach of isolation must not be replayed either.
+      if (isBreach(error)) await stores.streams.withhold(answerId(turn));
       if (reason === 'CANCELLED') end = draft.end('CANCELLED', null, elapsed());
       else end = draft.end('FAILED', reason === null ? messageError(error) : INTERRUPTED, elapsed());
     } finally {
@@ -159,14 +168,18 @@ export function createGenerations({ source, clock, log }: GenerationDependencies
         .catch((error: unknown) => log.turnLeft(work.turn, error))
         .finally(() => running.delete(work.turn.id));
       running.set(work.turn.id, { stop: (reason) => control.abort(reason), settled });
+      if (closed) control.abort('INTERRUPTED' satisfies StopReason);
     },
+    accepting: () => accepting,
     cancel: (turnId) => running.get(turnId)?.stop('CANCELLED'),
     settled: (turnId) => running.get(turnId)?.settled ?? Promise.resolve(),
     async drain(graceMs) {
+      accepting = false;
       const allSettled = () => Promise.all([...running.values()].map((turn) => turn.settled));
       await Promise.race([allSettled(), sleep(clock, graceMs)]);
+      closed = true;
       for (const turn of running.values()) turn.stop('INTERRUPTED');
-      await Promise.race([allSettled(), sleep(clock, graceMs)]);
+      await Promise.race([allSettled(), sleep(clock, ENDING_MS)]);
     },
     count: () => running.size,
   };
@@ -213,6 +226,8 @@ function keepAlive(
 
   return { lost: () => lost, stop: () => stops.forEach((stop) => stop()) };
 }
+
+const isBreach = (error: unknown) => error instanceof AppError && error.code === 'ISOLATION_VIOLATION';
 
 const emptyAnswer = () => new AppError('AGENT_UNAVAILABLE', 'The agent ended without an answer.', { retryable: true });
 

@@ -46,6 +46,7 @@ export const checkTitle = (text: string): string =>
 /** Taken as it is, spaces and all: a key that was trimmed could meet another one. @throws BAD_USER_INPUT */
 export function checkIdempotencyKey(key: string | null | undefined): string | null {
   if (key == null) return null;
+  if (key.trim() === '') throw badInput('`idempotencyKey` is empty.', 'idempotencyKey');
   checkWhole(key, { field: 'idempotencyKey', charactersMax: IDEMPOTENCY_KEY_CHARACTERS_MAX, forbidden: CONTROL });
   return key;
 }

@@ -79,11 +79,11 @@ export interface EndedMessage {
 
 /** The turn rows of one tenant. */
 export interface TurnStore {
-  /** Stores the row, or returns the one that has its key. */
+  /** Stores the row, or returns the one that has its key. One that ended before it had messages is replaced: its key is free. */
   open(turn: Turn): Promise<{ readonly opened: true } | { readonly opened: false; readonly existing: Turn | null }>;
   get(key: string): Promise<Turn | null>;
-  /** Notes the place of the turn's messages. */
-  placed(turn: Turn, sequence: number): Promise<void>;
+  /** Notes the place of the turn's messages, and returns the turn as it is. Null when somebody else has taken it, or it is done. */
+  placed(turn: Turn, sequence: number): Promise<Turn | null>;
   /** Extends the lease of the holder. Null when somebody else has taken the turn, or it is done: stop at once then. */
   renew(turn: Turn, leaseUntil: number): Promise<Turn | null>;
   /** Takes over a turn whose lease ran out before `now`. Null when another was faster. */
@@ -119,8 +119,8 @@ export interface StreamLog {
   read(messageId: string, after: number): Promise<AsyncIterableIterator<StreamEvent> | null>;
   /** How far the stream is; null when there is none. */
   progress(messageId: string): Promise<{ readonly text: string; readonly lastEvent: number } | null>;
-  /** Drops the stream. Readers that follow it already still see its end; for others it is gone. */
-  forget(messageId: string): Promise<void>;
+  /** What was said so far is shown to nobody any more: from now on the stream has only its end. */
+  withhold(messageId: string): Promise<void>;
 }
 
 /** What a turn asks an agent. */

@@ -68,8 +68,8 @@ export function turnMessages(turn: PlacedTurn, conversation: Conversation, at: s
 }
 
 /**
- * Ends a turn: stores the answer, meters the turn, unlocks the conversation, closes the turn row, and only then tells the readers,
- * so that whoever hears of the end can send the next message at once.
+ * Ends a turn: stores the answer, meters the turn, unlocks the conversation, and only then tells the readers, so that whoever
+ * hears of the end can send the next message at once. Closing the turn row comes last: until then the turn stays due.
  *
  * Every step is idempotent and takes what it needs from what the steps before it stored, so that after a crash at any point
  * the sweeper does the same again, with the same result. Where the answer has ended before, that end stands.
@@ -106,13 +106,11 @@ export async function endTurn(
     });
   }
   await stores.conversations.unlock(turn);
-  await stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
   if (ended) await tellReaders(stores.streams, ended.message);
+  await stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
 }
 
 async function tellReaders(streams: ConversationStores['streams'], message: Message) {
   if (message.status === 'STREAMING') return;
   await streams.append(message.id, { sequence: message.lastEvent ?? 1, type: message.status, message });
-  // What was withheld from the message must not be replayed either: from now on the stream is its terminal event.
-  if (message.error?.code === 'ISOLATION_VIOLATION') await streams.forget(message.id);
 }

@@ -4,7 +4,7 @@ import { AppError, badInput } from '../kernel/errors.ts';
 import { ulid } from '../kernel/ids.ts';
 import { isOperator } from '../tenancy/principal.ts';
 import { maySee, owns, requireOwner, type TenantScope } from '../tenancy/scope.ts';
-import { LEASE_MS, type Generations } from './generation.ts';
+import { interruptedError, LEASE_MS, type Generations } from './generation.ts';
 import { checkContent, checkIdempotencyKey } from './input.ts';
 import {
   isConversationId,
@@ -17,7 +17,8 @@ import {
 } from './model.ts';
 import type { ConversationLock, ConversationState, ConversationStores } from './ports.ts';
 import { conversationNotFound, type ConversationService } from './service.ts';
-import { turnMessages, type PlacedTurn } from './turn-end.ts';
+import { NOTHING_USED } from './metering.ts';
+import { endTurn, turnMessages, type PlacedTurn } from './turn-end.ts';
 import { followAnswer, withProgress } from './watching.ts';
 
 /** How long `waitForCompletion` waits: below the minute at which proxies commonly give up. */
@@ -115,14 +116,24 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     const at = isoTime(clock.now());
     const { turn: placed, conversation } = await begin(turn, at);
     const [userMessage, assistantMessage] = turnMessages(placed, conversation, at);
-    await Promise.all([
+    const [current] = await Promise.all([
+      stores.turns.placed(placed, placed.sequence),
       stores.messages.add(userMessage, placed),
       stores.messages.add(assistantMessage, placed),
-      stores.turns.placed(placed, placed.sequence),
       stores.streams.open(assistantMessage.id),
     ]);
+    if (!current) return giveUp(placed);
     generations.start({ turn: placed, conversation, knowledgeBaseIds: deps.knowledgeBaseIds, stores });
+    if (current.cancelRequested) generations.cancel(placed.id); // its conversation was deleted meanwhile
     return { userMessage, assistantMessage, conversation };
+  }
+
+  /** This process was taken for dead before the messages were stored, and the turn was ended without them: end them too. */
+  async function giveUp(turn: PlacedTurn): Promise<never> {
+    const error = interruptedError();
+    const end = { status: 'FAILED', content: '', citations: [], error, metering: NOTHING_USED, eventCount: 0 } as const;
+    await endTurn(stores, turn, end, clock);
+    throw new AppError('INTERRUPTED', error.message, { retryable: true });
   }
 
   /** The messages of a turn that an earlier call with the same key began; null when that call was refused meanwhile. */
@@ -179,6 +190,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
   return {
     async send(input) {
       if (isOperator(scope.principal)) throw new AppError('FORBIDDEN', 'A platform operator may not send messages.');
+      if (!generations.accepting()) throw new AppError('INTERRUPTED', 'The server is stopping.', { retryable: true });
       const turn = newTurn(input);
       if (!isConversationId(input.conversationId)) throw conversationNotFound();
       const sent = await startOrAttach(turn);

@@ -77,6 +77,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       await generations.drain(options.shutdownGraceMs);
       await ws.close(SOCKET_GRACE_MS);
       await http.close();
+      await generations.drain(0); // a turn that began while the sockets closed
       await apollo.stop();
     },
   };

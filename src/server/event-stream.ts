@@ -68,7 +68,7 @@ export function createEventStream(
       return Promise.resolve(DONE);
     },
     refuse(error) {
-      refusal = { data: null, errors: [new GraphQLError(error.message, { originalError: error })] };
+      refusal ??= { data: null, errors: [new GraphQLError(error.message, { originalError: error })] };
       answer(refusal);
     },
     [Symbol.asyncIterator]() {

@@ -27,8 +27,8 @@ export interface SocketOperation extends ExecutionArgs {
   readonly contextValue: RequestContext;
   readonly type: string;
   readonly startedAt: number;
-  /** Called with the stream of a subscription once it is open, and again once it has ended. */
-  readonly onStream: (stream: EventStream, open: boolean) => void;
+  /** Called with the stream of a subscription once it is open. */
+  readonly onStream: (stream: EventStream) => void;
   /** Whether its stream was opened: such a subscription is logged when that ends. */
   readonly streaming: () => boolean;
 }
@@ -78,9 +78,9 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
         type: operation.operation,
         startedAt: clock.now(),
         streaming: () => opened,
-        onStream(stream, open) {
+        onStream(stream) {
           opened = true;
-          onStream(stream, open);
+          onStream(stream);
         },
       };
     } catch (error) {
@@ -101,12 +101,9 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
         // A context of its own: the guards look again, and nothing is answered from an earlier event's reads.
         return execute({ ...operation, rootValue, contextValue: { ...operation.contextValue } });
       },
-      () => {
-        operation.onStream(stream, false);
-        logEnd(operation, { errorCodes: [], events });
-      },
+      () => logEnd(operation, { errorCodes: [], events }),
     );
-    operation.onStream(stream, true);
+    operation.onStream(stream);
     return stream;
   }
 
@@ -132,8 +129,9 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
   /** Errors as the client may see them; those it may not see are logged whole. */
   function shownErrors(errors: readonly GraphQLError[], context: RequestContext) {
     return errors.map((error) => {
-      // After a valid document, what has neither a path nor a cause is a variable that does not fit.
-      if (!error.path && !error.originalError) coded(error, 'BAD_USER_INPUT');
+      // After a valid document, what has neither a path nor a cause of ours is a variable that does not fit.
+      const ours = error.originalError && !(error.originalError instanceof GraphQLError);
+      if (!error.path && !ours) coded(error, 'BAD_USER_INPUT');
       if (!isExpected(error)) logUnexpected(log, context, error);
       return withRequestId(formatError(error.toJSON(), error), context.requestId);
     });

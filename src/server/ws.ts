@@ -6,7 +6,7 @@ import { CloseCode } from 'graphql-ws';
 import { useServer, type Extra } from 'graphql-ws/use/ws';
 import { WebSocketServer } from 'ws';
 import type { RequestContext } from '../context.ts';
-import type { Clock } from '../kernel/clock.ts';
+import { sleep, type Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { EventStream } from './event-stream.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
@@ -35,7 +35,8 @@ export interface WsServer {
 interface SocketState {
   /** Whoever opened the socket: every operation on it gets a context of its own, made of this one. */
   readonly opener: RequestContext;
-  readonly streams: Set<EventStream>;
+  /** The open subscriptions, by operation id, until the client has been told of their end. */
+  readonly streams: Map<string, EventStream>;
   cancelExpiry: () => void;
   expired: boolean;
 }
@@ -62,6 +63,9 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
   const { clock } = options;
   const sockets = new WebSocketServer({ noServer: true, maxPayload: FRAME_BYTES_MAX, perMessageDeflate: false });
   const operations = createSocketOperations(options);
+  const states = new Set<SocketState>();
+  /** Called when no subscription is open any more. */
+  let onAllTold = () => {};
   let draining = false;
 
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -81,20 +85,23 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
       async onConnect({ connectionParams, extra }) {
         const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request));
         if (opener.identity.fault) return false;
-        const state: SocketState = { opener, streams: new Set(), cancelExpiry: () => {}, expired: false };
+        const state: SocketState = { opener, streams: new Map(), cancelExpiry: () => {}, expired: false };
         extra.state = state;
+        states.add(state);
         const { principal } = opener.identity;
         if (principal)
           state.cancelExpiry = clock.after(principal.expiresAt - clock.now(), () => expire(state, extra, clock));
         return true;
       },
-      onClose: ({ extra }) => extra.state?.cancelExpiry(),
-      onSubscribe({ extra: { state } }, _id, payload) {
+      onClose({ extra: { state } }) {
+        if (!state) return;
+        state.cancelExpiry();
+        states.delete(state);
+        if (openStreams() === 0) onAllTold();
+      },
+      onSubscribe({ extra: { state } }, id, payload) {
         if (!state) return [new GraphQLError('Send connection_init first.')]; // cannot be: graphql-ws closes such a socket
-        const onStream: SocketOperation['onStream'] = (stream, open) => {
-          if (open) state.streams.add(stream);
-          else state.streams.delete(stream);
-        };
+        const onStream = (stream: EventStream) => void state.streams.set(id, stream);
         return operations.prepare(payload, { ...state.opener, requestId: randomUUID() }, onStream);
       },
       execute: (args) => operations.execute(args as SocketOperation),
@@ -103,15 +110,28 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
         operations.shown(result as ExecutionResult, args as SocketOperation),
       onError: ({ extra }, _id, { operationName }, errors) =>
         extra.state && operations.refused(errors, extra.state.opener, operationName ?? null),
-      onComplete: ({ extra }) => closeIfExpired(extra),
+      // Called before `complete` is sent: what follows from it has to wait until that is on its way.
+      onComplete: ({ extra }, id) => void setImmediate(() => told(extra, id)),
     },
     sockets,
     KEEP_ALIVE_MS,
   );
 
+  function told(extra: Extra & Partial<SocketExtra>, id: string) {
+    extra.state?.streams.delete(id);
+    closeIfExpired(extra);
+    if (openStreams() === 0) onAllTold();
+  }
+
+  const openStreams = () => [...states].reduce((sum, { streams }) => sum + streams.size, 0);
+
   return {
     async close(graceMs) {
       draining = true;
+      // Answers that have just ended are still on their way to their readers.
+      if (openStreams() > 0) {
+        await Promise.race([new Promise<void>((resolve) => (onAllTold = resolve)), sleep(clock, graceMs)]);
+      }
       for (const socket of sockets.clients) socket.close(SERVICE_RESTART, 'Service restart');
       const cancel = clock.after(graceMs, () => sockets.clients.forEach((socket) => socket.terminate()));
       await new Promise((resolve) => sockets.close(resolve));
@@ -125,7 +145,7 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
 function expire(state: SocketState, extra: Extra & Partial<SocketExtra>, clock: Clock) {
   state.expired = true;
   const error = new AppError('UNAUTHENTICATED', 'The access token is not valid, or has expired.');
-  for (const stream of state.streams) stream.refuse(error);
+  for (const stream of state.streams.values()) stream.refuse(error);
   state.cancelExpiry = clock.after(EXPIRY_GRACE_MS, () => close(extra.socket));
   closeIfExpired(extra);
 }

@@ -5,8 +5,7 @@ import { pageOf, type Page, type PageRequest } from '../../kernel/page.ts';
 import type { Cursors } from '../../tenancy/cursor.ts';
 import type { TenantId } from '../../tenancy/tenant-id.ts';
 import { absent, equals, present } from './expressions.ts';
-import { dueAt, type TenantKeys } from './keys.ts';
-import { createContentStore, type Place } from './message-content.ts';
+import { dueAt, type Key, type TenantKeys } from './keys.ts';
 import type { Item, Query, Table } from './table.ts';
 
 interface ConversationRow extends Item {
@@ -184,26 +183,25 @@ function pageOfRows<R, T>(
     : pageOf(page.reverse(), { hasNextPage: cursor !== null, hasPreviousPage: more });
 }
 
-interface StoredMessage extends Item, Place {
-  readonly PK: string;
-  readonly SK: string;
-  readonly large?: boolean;
-}
-
-/** Messages before the conversation's own row, which stays due until nothing else is left; large contents before their messages. */
-async function purge(rows: TenantRows, id: string, clock: Clock) {
-  const { table, keys } = rows;
-  const contents = createContentStore(rows, clock);
-  for (;;) {
-    const messages = await table.take<StoredMessage>({ ...keys.messagesOf(id), limit: PURGE_ROWS }, PURGE_ROWS);
-    if (messages.length === 0) break;
-    for (const message of messages.filter(({ large }) => large)) await table.removeMany(await contents.keysOf(message));
-    await table.removeMany(messages.map(({ PK, SK }) => ({ PK, SK })));
-    await extendDue();
-  }
+/**
+ * Large contents, whatever row refers to them, then messages, then the conversation's own row, which stays due until nothing
+ * else is left.
+ */
+async function purge({ table, keys }: TenantRows, id: string, clock: Clock) {
+  await removeAll(keys.contentsOf(id));
+  await removeAll(keys.messagesOf(id));
   await table.remove(keys.conversation(id));
 
-  /** Thousands of messages take a while: no sweeper is to begin meanwhile. */
+  async function removeAll(query: Query) {
+    for (;;) {
+      const rows = await table.take<Item & Key>({ ...query, keysOnly: true, limit: PURGE_ROWS }, PURGE_ROWS);
+      if (rows.length === 0) return;
+      await table.removeMany(rows.map(({ PK, SK }) => ({ PK, SK })));
+      await extendDue();
+    }
+  }
+
+  /** Thousands of rows take a while: no sweeper is to begin meanwhile. */
   async function extendDue() {
     const key = keys.conversation(id);
     await table.update(key, { set: dueAt(clock.now() + 60_000, key) }, equals('deleting', true));

@@ -2,6 +2,12 @@ import { createHash } from 'node:crypto';
 import type { DueWork } from '../../conversations/ports.ts';
 import { parseTenantId, type TenantId } from '../../tenancy/tenant-id.ts';
 
+/** Where a message stands. */
+export interface Place {
+  readonly conversationId: string;
+  readonly sequence: number;
+}
+
 declare const brand: unique symbol;
 
 /** The primary key of a row. Only this file makes one: a row outside a tenant's partitions cannot be named with that tenant's keys. */
@@ -48,11 +54,9 @@ export function tenantKeys(tenantId: TenantId) {
       PK: partition('C', conversationId),
       between: [sequenceKey(from), sequenceKey(to)] as const,
     }),
-    contentChunk: (conversationId: string, sequence: number, edition: string, index: number): Key =>
-      key(join(edition, String(index).padStart(4, '0')), 'B', conversationId, String(sequence)),
-    contentOf: (conversationId: string, sequence: number) => ({
-      PK: partition('B', conversationId, String(sequence)),
-    }),
+    contentChunk: ({ conversationId, sequence }: Place, edition: string, index: number): Key =>
+      key(`${sequenceKey(sequence)}#${join(edition, String(index).padStart(4, '0'))}`, 'B', conversationId),
+    contentsOf: (conversationId: string) => ({ PK: partition('B', conversationId) }),
     turn: (turnKey: string): Key => key('S', 'TURN', turnKey),
     usageEvent: (hour: string, id: string): Key => key(join(id), 'E', hour, '0'),
     usageEventsOf: (hour: string) => ({ PK: partition('E', hour, '0') }),

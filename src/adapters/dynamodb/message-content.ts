@@ -2,7 +2,7 @@ import type { Citation } from '../../conversations/model.ts';
 import { ulid } from '../../kernel/ids.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { TenantRows } from './conversation-store.ts';
-import type { Key } from './keys.ts';
+import type { Key, Place } from './keys.ts';
 import type { Item } from './table.ts';
 
 /** Up to this many UTF-8 bytes the content stands in the message's own row, so that a page of 20 is one read of less than 1 MB. */
@@ -19,14 +19,8 @@ export interface Content {
 /** Where a message's content is: in its row, or in `chunks` rows of its own under the name `edition`. */
 export interface StoredContent extends Content {
   readonly chunks: number;
-  readonly edition?: string;
-  /** Whether any edition was ever stored beside the row. */
-  readonly large?: true;
-}
-
-export interface Place {
-  readonly conversationId: string;
-  readonly sequence: number;
+  /** Empty for a content that stands in the row. */
+  readonly edition: string;
 }
 
 type ContentRow = Item & StoredContent & Place;
@@ -44,16 +38,14 @@ export type ContentStore = ReturnType<typeof createContentStore>;
  * message's row once that is written: an attempt that came too late leaves the content of the first as it is.
  */
 export function createContentStore({ table, keys }: TenantRows, clock: Clock) {
-  const chunkKeys = ({ conversationId, sequence }: Place, { edition, chunks }: StoredContent): Key[] =>
-    edition === undefined
-      ? []
-      : Array.from({ length: chunks }, (_, index) => keys.contentChunk(conversationId, sequence, edition, index + 1));
+  const chunkKeys = (place: Place, { edition, chunks }: StoredContent): Key[] =>
+    Array.from({ length: chunks }, (_, index) => keys.contentChunk(place, edition, index + 1));
 
   return {
     /** Stores what does not fit, before the row that refers to it, and returns what that row has to hold. */
     async store(place: Place, { content, citations }: Content): Promise<StoredContent> {
       const whole = JSON.stringify({ content, citations });
-      if (Buffer.byteLength(whole) <= INLINE_BYTES_MAX) return { content, citations, chunks: 0 };
+      if (Buffer.byteLength(whole) <= INLINE_BYTES_MAX) return { content, citations, chunks: 0, edition: '' };
       const chunks = split(Buffer.from(whole));
       const stored = {
         content: '',
@@ -70,34 +62,17 @@ export function createContentStore({ table, keys }: TenantRows, clock: Clock) {
     /** Removes an edition that no row refers to. */
     discard: (place: Place, stored: StoredContent) => table.removeMany(chunkKeys(place, stored)),
 
-    /** Removes every edition but the one the row refers to. */
-    async removeOthers(row: ContentRow): Promise<void> {
-      if (row.large) await table.removeMany(await this.keysOf(row, row.edition));
-    },
-
-    /** The keys of everything stored beside a message, but for one edition. */
-    async keysOf({ conversationId, sequence }: Place, except?: string): Promise<Key[]> {
-      const found: Key[] = [];
-      for await (const { PK, SK } of table.rows<Item & Key>({
-        ...keys.contentOf(conversationId, sequence),
-        keysOnly: true,
-      })) {
-        if (except === undefined || !SK.startsWith(`${except}#`)) found.push({ PK, SK });
-      }
-      return found;
-    },
-
-    /** The rows with their contents; all that stand apart are read together. */
-    async fill<R extends ContentRow>(rows: readonly (R | null)[]): Promise<readonly (R | null)[]> {
-      const wanted = rows.flatMap((row) => (row ? chunkKeys(row, row) : []));
+    /** The rows with their contents, all that stand apart read together; `null` for one whose edition has been replaced since it was read. */
+    async fill<R extends ContentRow>(rows: readonly R[]): Promise<readonly (R | null)[]> {
+      const wanted = rows.flatMap((row) => chunkKeys(row, row));
       if (wanted.length === 0) return rows;
       const found = await table.getMany<Item & { bytes: Uint8Array }>(wanted);
       let next = 0;
       return rows.map((row) => {
-        if (!row?.chunks) return row;
-        const chunks = found.slice(next, (next += row.chunks));
-        const bytes = Buffer.concat(chunks.map((chunk) => chunk?.bytes ?? new Uint8Array()));
-        return { ...row, ...(JSON.parse(bytes.toString()) as Content) };
+        if (row.chunks === 0) return row;
+        const chunks = found.slice(next, (next += row.chunks)).flatMap((chunk) => chunk?.bytes ?? []);
+        if (chunks.length < row.chunks) return null;
+        return { ...row, ...(JSON.parse(Buffer.concat(chunks).toString()) as Content) };
       });
     },
   };

@@ -2,9 +2,9 @@ import type { Clock } from '../../kernel/clock.ts';
 import { tokenUsage, type TurnMetering } from '../../conversations/metering.ts';
 import { messageId, parseMessageId, type Message } from '../../conversations/model.ts';
 import type { EndedMessage, MessageStore } from '../../conversations/ports.ts';
-import { createContentStore, type Content, type Place, type StoredContent } from './message-content.ts';
+import { createContentStore, type Content, type StoredContent } from './message-content.ts';
 import { equals } from './expressions.ts';
-import type { Key } from './keys.ts';
+import type { Key, Place } from './keys.ts';
 import type { Item } from './table.ts';
 import type { TenantRows } from './conversation-store.ts';
 
@@ -21,6 +21,9 @@ interface MessageRow extends Item, StoredContent, Place {
   readonly lastEvent: number | null;
   readonly turnKey: string;
 }
+
+/** Reads of a content that is replaced again and again meanwhile: it is written every 10 s at most. */
+const CONTENT_TRIES = 5;
 
 export function createMessageStore(rows: TenantRows, clock: Clock): MessageStore {
   const { tenantId, table, keys } = rows;
@@ -46,8 +49,24 @@ export function createMessageStore(rows: TenantRows, clock: Clock): MessageStore
     lastEvent: row.lastEvent,
   });
 
-  const withContent = async (found: readonly (MessageRow | null)[]) =>
-    (await contents.fill(found)).map((row) => row && messageOf(row));
+  const keyOfRow = ({ conversationId, sequence }: Place) => keys.message(conversationId, sequence);
+
+  /** The messages of rows. One whose content was replaced while it was read is read again. */
+  async function withContent(rows: readonly (MessageRow | null)[]): Promise<readonly (Message | null)[]> {
+    const found = new Map<string, MessageRow>();
+    let unread = rows.filter((row) => row !== null);
+    for (let tries = 0; unread.length > 0; tries++) {
+      if (tries === CONTENT_TRIES) throw new Error('The content of a message is missing.');
+      const filled = await contents.fill(unread);
+      for (const row of filled) if (row) found.set(keyOfRow(row).PK + keyOfRow(row).SK, row);
+      const replaced = unread.filter((_, index) => filled[index] === null);
+      unread = (await table.getMany<MessageRow>(replaced.map(keyOfRow))).filter((row) => row !== null);
+    }
+    return rows.map((row) => {
+      const whole = row && found.get(keyOfRow(row).PK + keyOfRow(row).SK);
+      return whole ? messageOf(whole) : null;
+    });
+  }
 
   function keyOf(id: string): Key | null {
     const place = parseMessageId(id);
@@ -68,17 +87,13 @@ export function createMessageStore(rows: TenantRows, clock: Clock): MessageStore
   async function whileStreaming(place: Place, content: Content, changes: Item): Promise<MessageRow | null> {
     const stored = await contents.store(place, content);
     const key = keys.message(place.conversationId, place.sequence);
-    const remove = stored.edition === undefined ? ['edition'] : [];
-    const result = await table.update<MessageRow>(
-      key,
-      { set: { ...changes, ...stored }, remove },
-      equals('status', 'STREAMING'),
-    );
+    const result = await table.exchange<MessageRow>(key, { ...changes, ...stored }, equals('status', 'STREAMING'));
     if (!result.done) {
       await contents.discard(place, stored);
       return result.current;
     }
-    await contents.removeOthers(result.item);
+    // Only the edition this write replaced: another write may have stored one and not named it yet.
+    if (result.before) await contents.discard(place, result.before);
     return result.item;
   }
 

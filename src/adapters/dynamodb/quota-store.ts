@@ -1,4 +1,4 @@
-import type { QuotaPeriod, QuotaState, QuotaStore, TokenLimits } from '../../usage/quota.ts';
+import type { QuotaPeriod, QuotaState, QuotaStore, TokenLimits } from '../../usage/ports.ts';
 import type { TenantRows } from './conversation-store.ts';
 import { absent, anyOf, below, equals, present, type Condition } from './expressions.ts';
 import type { Item } from './table.ts';

@@ -1,3 +1,4 @@
+import type { ReturnValue } from '@aws-sdk/client-dynamodb';
 import {
   BatchGetCommand,
   BatchWriteCommand,
@@ -87,36 +88,57 @@ export function openTable(doc: DynamoDBDocumentClient, TableName: string, clock:
     }
   }
 
-  /** Stores a row where there is none, or one whose time is over and that DynamoDB has not deleted yet. */
-  const create = <T extends Item>(key: Key, row: Item): Promise<WriteResult<T>> =>
+  /** Stores a whole row if the condition holds for what stands there now. */
+  const replace = <T extends Item>(key: Key, row: Item, ...conditions: readonly Condition[]): Promise<WriteResult<T>> =>
     conditional<T>(key, async (w) => {
       const bind = createBindings();
       const Item = { ...row, PK: key.PK, SK: key.SK, w };
-      const ConditionExpression = anyOf(absent('PK'), below('ttl', Math.floor(clock.now() / 1000) + 1))(bind);
+      const ConditionExpression = allOf(...conditions)(bind);
       await doc.send(new PutCommand({ TableName, Item, ConditionExpression, ...bind.parameters() }));
       return Item as unknown as T;
     });
+
+  /** Stores a row where there is none, or one whose time is over and that DynamoDB has not deleted yet. */
+  const create = <T extends Item>(key: Key, row: Item): Promise<WriteResult<T>> =>
+    replace<T>(key, row, anyOf(absent('PK'), below('ttl', Math.floor(clock.now() / 1000) + 1)));
 
   async function put(key: Key, row: Item): Promise<void> {
     await doc.send(new PutCommand({ TableName, Item: { ...row, PK: key.PK, SK: key.SK } }));
   }
 
+  const sendUpdate = async <T extends Item>(
+    key: Key,
+    changes: Changes,
+    conditions: readonly Condition[],
+    ReturnValues: ReturnValue,
+  ) => {
+    const bind = createBindings();
+    const { Attributes } = await doc.send(
+      new UpdateCommand({
+        TableName,
+        Key: { PK: key.PK, SK: key.SK },
+        UpdateExpression: updateExpression(changes, bind),
+        ConditionExpression: allOf(...conditions)(bind),
+        ReturnValues,
+        ...bind.parameters(),
+      }),
+    );
+    return Attributes as T;
+  };
+
   /** Changes a row if the condition holds, and returns it as it is then. */
   const update = <T extends Item>(key: Key, changes: Changes, ...conditions: readonly Condition[]) =>
-    conditional<T>(key, async (w) => {
-      const bind = createBindings();
-      const { Attributes } = await doc.send(
-        new UpdateCommand({
-          TableName,
-          Key: { PK: key.PK, SK: key.SK },
-          UpdateExpression: updateExpression({ ...changes, set: { ...changes.set, w } }, bind),
-          ConditionExpression: allOf(...conditions)(bind),
-          ReturnValues: 'ALL_NEW',
-          ...bind.parameters(),
-        }),
-      );
-      return Attributes as T;
+    conditional<T>(key, (w) => sendUpdate(key, { ...changes, set: { ...changes.set, w } }, conditions, 'ALL_NEW'));
+
+  /** Sets attributes of a row if the condition holds, and returns it as it was before; null where that is not known any more. */
+  async function exchange<T extends Item>(key: Key, set: Item, ...conditions: readonly Condition[]) {
+    let before: T | null = null;
+    const result = await conditional<T>(key, async (w) => {
+      before = await sendUpdate<T>(key, { set: { ...set, w } }, conditions, 'ALL_OLD');
+      return { ...before, ...set, w };
     });
+    return { ...result, before: before as T | null };
+  }
 
   async function remove(key: Key): Promise<void> {
     await doc.send(new DeleteCommand({ TableName, Key: { PK: key.PK, SK: key.SK } }));
@@ -208,5 +230,5 @@ export function openTable(doc: DynamoDBDocumentClient, TableName: string, clock:
     });
   }
 
-  return { get, create, put, update, remove, rows, take, getMany, removeMany };
+  return { get, create, replace, put, update, exchange, remove, rows, take, getMany, removeMany };
 }

@@ -56,7 +56,11 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
         v: 1,
         ...dueAt(leaseUntil, rowKey),
       };
-      const result = await table.create<TurnRow>(rowKey, row);
+      let result = await table.create<TurnRow>(rowKey, row);
+      if (!result.done && result.current?.done && result.current.seq === undefined) {
+        const over = [equals('id', result.current.id), equals('done', true), absent('seq')];
+        result = await table.replace<TurnRow>(rowKey, row, ...over);
+      }
       // Opened already: the answer to that write was lost, and somebody has written to the row since.
       if (result.done || result.current?.id === id) return { opened: true };
       return { opened: false, existing: result.current && turnOf(result.current) };
@@ -68,12 +72,9 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
     },
 
     async placed(turn, sequence) {
-      await table.update(
-        keys.turn(turn.key),
-        { set: { seq: sequence } },
-        equals('id', turn.id),
-        equals('holder', holder),
-      );
+      const mine = [equals('id', turn.id), equals('holder', holder), absent('done')];
+      const result = await table.update<TurnRow>(keys.turn(turn.key), { set: { seq: sequence } }, ...mine);
+      return result.done ? turnOf(result.item) : null;
     },
 
     async renew(turn, leaseUntil) {

@@ -14,6 +14,7 @@ interface Stream {
   readonly waiting: Set<() => void>;
   text: string;
   ended: boolean;
+  withheld: boolean;
 }
 
 /** Streams of this process, of every tenant: `forTenant` gives the view of one. */
@@ -49,7 +50,8 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
     return {
       open(messageId) {
         const name = nameOf(messageId);
-        if (!streams.has(name)) streams.set(name, { events: [], waiting: new Set(), text: '', ended: false });
+        if (!streams.has(name))
+          streams.set(name, { events: [], waiting: new Set(), text: '', ended: false, withheld: false });
         return Promise.resolve();
       },
       append(messageId, event) {
@@ -72,8 +74,9 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
         const stream = streams.get(nameOf(messageId));
         return Promise.resolve(stream ? { text: stream.text, lastEvent: stream.events.length } : null);
       },
-      forget(messageId) {
-        drop(nameOf(messageId));
+      withhold(messageId) {
+        const stream = streams.get(nameOf(messageId));
+        if (stream) Object.assign(stream, { withheld: true, text: '' });
         return Promise.resolve();
       },
     };
@@ -92,7 +95,7 @@ function readStream(stream: Stream, after: number): AsyncIterableIterator<Stream
   function nextEvent(): StreamEvent | undefined {
     while (place < stream.events.length) {
       const event = stream.events[place++];
-      if (event && (event.sequence > after || isTerminal(event))) return event;
+      if (event && (isTerminal(event) || (event.sequence > after && !stream.withheld))) return event;
     }
     return undefined;
   }
