@@ -108,11 +108,14 @@ export function processEnvironment(): Readonly<Record<string, string | undefined
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
   const parsed = environment.safeParse(given);
-  if (!parsed.success) {
-    throw configError(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`));
-  }
-  const faults: string[] = [];
-  const config = derive(parsed.data, faults);
+  const issues = parsed.success ? [] : parsed.error.issues;
+  const faults = issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  // What else is wrong is found with the faulty ones left out.
+  const wrong = issues.map(({ path }) => path[0]);
+  const config = derive(
+    environment.parse(Object.fromEntries(Object.entries(given).filter(([key]) => !wrong.includes(key)))),
+    faults,
+  );
   if (faults.length > 0) throw configError(faults);
   return config;
 }

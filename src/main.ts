@@ -18,7 +18,7 @@ import { loadSecrets } from './local/secrets.ts';
 import { welcome } from './local/welcome.ts';
 import { startApp } from './server/app.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
-import { createLogger, type Logger } from './server/log.ts';
+import { createLogger, turnFailure, type Logger } from './server/log.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import { createTenantService } from './tenants/service.ts';
 import { createUsageService } from './usage/service.ts';
@@ -117,7 +117,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     source: createBedrockAgents({ client, definitionOf: (agentId) => agents.definition(agentId), clock }),
     clock,
     log: {
-      turnFailed: ({ tenantId, id }, err) => log.warn({ tenantId, turnId: id, err }, 'turn failed'),
+      turnFailed: ({ tenantId, id }, error) => log.warn({ tenantId, turnId: id, ...turnFailure(error) }, 'turn failed'),
       turnLeft: ({ tenantId, id }, err) => log.error({ tenantId, turnId: id, err }, 'turn left for repair'),
     },
   });

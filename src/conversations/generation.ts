@@ -147,7 +147,7 @@ export function createGenerations({ source, clock, log }: GenerationDependencies
       if (draft.content() === '') throw emptyAnswer();
       end = draft.end('COMPLETED', null, elapsed());
     } catch (error) {
-      const reason = signal.aborted ? (signal.reason as StopReason) : null;
+      const reason = signal.aborted && !isBreach(error) ? (signal.reason as StopReason) : null;
       if (reason === null) log.turnFailed(turn, error);
       // What was said before a breach of isolation must not be replayed either.
       if (isBreach(error)) await stores.streams.withhold(answerId(turn));

@@ -76,7 +76,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       // Readers stay connected meanwhile: they are to see their answers end.
       await generations.drain(options.shutdownGraceMs);
       await ws.close(SOCKET_GRACE_MS);
+      // A connection that never finished its request would keep the server from closing for ever.
+      const cancel = clock.after(SOCKET_GRACE_MS, () => http.server.closeAllConnections());
       await http.close();
+      cancel();
       await generations.drain(0); // a turn that began while the sockets closed
       await apollo.stop();
     },

@@ -1,5 +1,6 @@
 import { pino, type Logger } from 'pino';
 import type { RequestContext } from '../context.ts';
+import { AppError } from '../kernel/errors.ts';
 
 export type { Logger } from 'pino';
 
@@ -40,3 +41,19 @@ export function logOperation(log: Logger, context: RequestContext, operation: Op
 /** The whole of an error that the caller saw masked. */
 export const logUnexpected = (log: Logger, context: RequestContext, error: unknown) =>
   log.error({ requestId: context.requestId, err: error }, 'unexpected error');
+
+/**
+ * What the log may know of a turn's failure. What Bedrock says of a request can quote it, so of a failure that is not ours only
+ * its name, status and request id are kept.
+ */
+export function turnFailure(error: unknown): object {
+  if (!(error instanceof AppError)) return { err: error };
+  const { cause } = error;
+  const { $metadata } = (cause ?? {}) as { $metadata?: { httpStatusCode?: number; requestId?: string } };
+  return {
+    code: error.code,
+    reason: error.message,
+    cause: cause instanceof Error ? cause.name : cause,
+    ...($metadata && { httpStatus: $metadata.httpStatusCode, awsRequestId: $metadata.requestId }),
+  };
+}

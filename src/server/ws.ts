@@ -117,6 +117,12 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
     KEEP_ALIVE_MS,
   );
 
+  // In place of graphql-ws's own listener, which writes to the console: ws has closed the socket with a code that says why.
+  sockets.on('connection', (socket) => {
+    socket.removeAllListeners('error');
+    socket.on('error', (err) => options.log.info({ err }, 'socket error'));
+  });
+
   function told(extra: Extra & Partial<SocketExtra>, id: string) {
     extra.state?.streams.delete(id);
     closeIfExpired(extra);

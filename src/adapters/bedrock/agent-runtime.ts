@@ -48,8 +48,14 @@ export function createBedrockAgents({ client, definitionOf, clock }: BedrockAgen
       }
       const reader = createEventReader(createIsolationCheck(question), clock);
       yield { type: 'attempt' };
-      for await (const event of invoke(agent, question, signal)) yield* reader.read(event);
-      yield* reader.finish();
+      try {
+        for await (const event of invoke(agent, question, signal)) yield* reader.read(event);
+      } catch (error) {
+        yield* reader.openCalls();
+        throw error;
+      }
+      yield* reader.lastText();
+      yield* reader.openCalls();
     },
   };
 }

@@ -2,7 +2,6 @@ import type {
   Citation as BedrockCitation,
   InvocationInput,
   Observation,
-  OrchestrationTrace,
   PayloadPart,
   ResponseStream,
   RetrievalResultLocation,
@@ -22,6 +21,15 @@ const MODEL_TRACES = [
   'postProcessingTrace',
   'routingClassifierTrace',
 ] as const;
+
+/** The members of a trace in which an agent calls something else. */
+const CALL_TRACES = ['orchestrationTrace', 'routingClassifierTrace'] as const;
+
+/** What is called, and what came back. */
+interface Calls {
+  readonly invocationInput?: InvocationInput | undefined;
+  readonly observation?: Observation | undefined;
+}
 
 type ServiceName = Extract<AnswerPart, { type: 'activity' }>['service'];
 
@@ -93,7 +101,8 @@ export function createEventReader(isolation: IsolationCheck, clock: Clock) {
     yield { type: 'trace' };
     if (!trace) return;
     yield* readModelSteps(trace);
-    if (trace.orchestrationTrace) yield* readCalls(trace.orchestrationTrace, eventTime?.getTime() ?? clock.now());
+    const at = eventTime?.getTime() ?? clock.now();
+    for (const member of CALL_TRACES) yield* readCalls(trace[member] ?? {}, at);
   }
 
   function* readModelSteps(trace: Trace): Generator<AnswerPart> {
@@ -113,7 +122,7 @@ export function createEventReader(isolation: IsolationCheck, clock: Clock) {
     }
   }
 
-  function* readCalls({ invocationInput, observation }: OrchestrationTrace, at: number): Generator<AnswerPart> {
+  function* readCalls({ invocationInput, observation }: Calls, at: number): Generator<AnswerPart> {
     if (invocationInput) begin(invocationInput, at);
     if (observation) yield* end(observation, at);
   }
@@ -133,14 +142,19 @@ export function createEventReader(isolation: IsolationCheck, clock: Clock) {
     yield { type: 'activity', service, latencyMs: Math.max(0, at - startedAt), failed: false };
   }
 
-  /** What is left when the stream has ended: calls that never came back have failed. */
-  function* finish(): Generator<AnswerPart> {
-    const text = decoder.decode();
-    if (text !== '') yield { type: 'text', text };
+  /** Calls that never came back have failed, however the stream ended. */
+  function* openCalls(): Generator<AnswerPart> {
     for (const { service, startedAt } of calls.values()) {
       yield { type: 'activity', service, latencyMs: Math.max(0, clock.now() - startedAt), failed: true };
     }
+    calls.clear();
   }
 
-  return { read, finish };
+  /** What is left of the text when the stream has ended. */
+  function* lastText(): Generator<AnswerPart> {
+    const text = decoder.decode();
+    if (text !== '') yield { type: 'text', text };
+  }
+
+  return { read, openCalls, lastText };
 }

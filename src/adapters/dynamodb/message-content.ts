@@ -66,7 +66,7 @@ export function createContentStore({ table, keys }: TenantRows, clock: Clock) {
     async fill<R extends ContentRow>(rows: readonly R[]): Promise<readonly (R | null)[]> {
       const wanted = rows.flatMap((row) => chunkKeys(row, row));
       if (wanted.length === 0) return rows;
-      const found = await table.getMany<Item & { bytes: Uint8Array }>(wanted);
+      const found = await table.getMany<Item & { bytes: Uint8Array }>(wanted, true); // the row names what was written just before it
       let next = 0;
       return rows.map((row) => {
         if (row.chunks === 0) return row;

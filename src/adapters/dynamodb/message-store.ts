@@ -60,7 +60,7 @@ export function createMessageStore(rows: TenantRows, clock: Clock): MessageStore
       const filled = await contents.fill(unread);
       for (const row of filled) if (row) found.set(keyOfRow(row).PK + keyOfRow(row).SK, row);
       const replaced = unread.filter((_, index) => filled[index] === null);
-      unread = (await table.getMany<MessageRow>(replaced.map(keyOfRow))).filter((row) => row !== null);
+      unread = (await table.getMany<MessageRow>(replaced.map(keyOfRow), true)).filter((row) => row !== null);
     }
     return rows.map((row) => {
       const whole = row && found.get(keyOfRow(row).PK + keyOfRow(row).SK);

@@ -207,11 +207,13 @@ export function openTable(doc: DynamoDBDocumentClient, TableName: string, clock:
   const nameOf = (key: { readonly PK: string; readonly SK: string }) => `${key.PK}\n${key.SK}`;
 
   /** One entry for each key, in the same order; null where there is no row. */
-  async function getMany<T extends Item>(keys: readonly Key[]): Promise<readonly (T | null)[]> {
+  async function getMany<T extends Item>(keys: readonly Key[], ConsistentRead = false): Promise<readonly (T | null)[]> {
     const found = new Map<string, T>();
     const wanted = new Map(keys.map((key) => [nameOf(key), { PK: key.PK, SK: key.SK }]));
     await untilProcessed([...wanted.values()], BATCH_GET_KEYS, async (Keys) => {
-      const answer = await doc.send(new BatchGetCommand({ RequestItems: { [TableName]: { Keys: [...Keys] } } }));
+      const answer = await doc.send(
+        new BatchGetCommand({ RequestItems: { [TableName]: { Keys: [...Keys], ConsistentRead } } }),
+      );
       for (const item of answer.Responses?.[TableName] ?? []) {
         if (alive(item, clock)) found.set(nameOf(item as T & Key), item as T);
       }

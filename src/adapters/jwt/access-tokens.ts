@@ -46,8 +46,8 @@ export const newSigningKey = async (): Promise<JWK> => {
   return exportJWK(privateKey);
 };
 
-function publicPart({ kty, crv, x, y }: JWK): JWK {
-  if (kty !== 'EC' || crv !== 'P-256' || !x || !y)
+function publicPart({ kty, crv, x, y, d }: JWK): JWK {
+  if (kty !== 'EC' || crv !== 'P-256' || !x || !y || !d)
     throw new Error('The signing key must be a P-256 private key (JWK).');
   return { kty, crv, x, y };
 }

@@ -1,0 +1,159 @@
+import type { Import } from './sources.ts';
+
+/** What the files of one place may import. Patterns match whole names: `*` is any part of a path, `**` any path. */
+export interface Place {
+  /** The files of this place. The first place that fits a file is its place. */
+  readonly files: readonly string[];
+  /** Files and packages whose values, and types, may be imported. A file of the same folder needs no entry only where `own` says so. */
+  readonly values: readonly string[];
+  /** Those of which only types may be imported. */
+  readonly types: readonly string[];
+}
+
+/** One value taken across a border that only types may cross, because it is a pure function of the model. */
+export interface Exception {
+  readonly from: string;
+  readonly to: string;
+  readonly kind: Import['kind'];
+  readonly names: readonly string[];
+}
+
+export const DOMAINS = ['agents', 'auth', 'conversations', 'tenants', 'usage', 'users'] as const;
+
+const KERNEL = 'src/kernel/*';
+const TENANCY = 'src/tenancy/*';
+const MODELS = DOMAINS.map((domain) => `src/${domain}/model.ts`);
+const PORTS = DOMAINS.map((domain) => `src/${domain}/ports.ts`);
+const DOMAIN_FILES = DOMAINS.map((domain) => `src/${domain}/*`);
+
+/** What every domain may import: no other domain, no GraphQL, no SDK. */
+const domain = (name: string): Place => ({
+  files: [`src/${name}/*`],
+  values: [`src/${name}/*`, KERNEL, TENANCY, 'dataloader', 'node:crypto'],
+  types: [],
+});
+
+/** What every adapter may import, and the packages that are this one's reason to exist. */
+const adapter = (files: readonly string[], ...packages: readonly string[]): Place => ({
+  files,
+  values: [`${folderOf(files[0] ?? '')}/*`, KERNEL, TENANCY, ...packages],
+  types: [...MODELS, ...PORTS],
+});
+
+const folderOf = (pattern: string): string => pattern.slice(0, pattern.lastIndexOf('/'));
+
+const DYNAMODB_SDK = ['@aws-sdk/client-dynamodb', '@aws-sdk/lib-dynamodb', '@smithy/node-http-handler'];
+
+/** Who may import whom (architecture.md, style.md §3). A file that fits no place is a fault. */
+export const PLACES: readonly Place[] = [
+  { files: [KERNEL], values: [KERNEL, 'node:*'], types: [] },
+  { files: [TENANCY], values: [TENANCY, KERNEL, 'node:crypto'], types: [] },
+  ...DOMAINS.map(domain),
+
+  // Only these three speak to DynamoDB; the stores beside them speak to `table.ts`.
+  adapter(
+    ['src/adapters/dynamodb/index.ts', 'src/adapters/dynamodb/table.ts', 'src/adapters/dynamodb/tables.ts'],
+    ...DYNAMODB_SDK,
+    'node:http',
+    'node:https',
+  ),
+  adapter(['src/adapters/dynamodb/*'], 'node:crypto'),
+  adapter(
+    ['src/adapters/bedrock/*'],
+    '@aws-sdk/client-bedrock-agent-runtime',
+    '@smithy/node-http-handler',
+    'node:http',
+    'node:https',
+  ),
+  adapter(['src/adapters/jwt/*'], 'jose', 'zod', 'node:crypto'),
+  adapter(['src/adapters/argon2/*'], 'node:crypto', 'node:util'),
+  adapter(['src/adapters/memory/*']),
+
+  { files: ['src/context.ts'], values: [], types: [KERNEL, TENANCY, ...DOMAIN_FILES, 'dataloader'] },
+  {
+    files: ['directives/*'],
+    values: ['directives/*', KERNEL, TENANCY, 'graphql', '@graphql-tools/utils'],
+    types: ['src/context.ts'],
+  },
+  {
+    files: ['resolvers/**'],
+    values: ['resolvers/**', KERNEL, 'graphql', 'graphql-scalars'],
+    types: ['src/context.ts', TENANCY, ...DOMAIN_FILES],
+  },
+  {
+    files: ['src/server/*'],
+    values: [
+      ...['src/server/*', 'src/context.ts', KERNEL, TENANCY, ...DOMAIN_FILES, 'directives/*', 'resolvers/*'],
+      ...['@apollo/server', '@apollo/server/*', '@apollo/server/plugin/disabled', '@as-integrations/fastify'],
+      ...['@fastify/cors', '@graphql-tools/schema', 'altair-static', 'fastify', 'graphql', 'graphql-ws'],
+      ...['graphql-ws/use/ws', 'negotiator', 'pino', 'ws', 'node:*', 'node:fs/promises'],
+    ],
+    types: [],
+  },
+
+  // `npm run demo` is a program of its own, a client of a running server: of this one it knows the settings, not the insides.
+  {
+    files: ['src/local/demo.ts'],
+    values: ['src/local/*', KERNEL, 'src/config.ts', 'graphql-ws', 'ws', 'node:*'],
+    types: [],
+  },
+  {
+    files: ['src/local/dynamodb/*'],
+    values: ['src/local/dynamodb/*', KERNEL, 'dynalite', 'dynalite/db/index.js', 'node:*'],
+    types: [],
+  },
+  {
+    files: ['src/local/bedrock/*'],
+    values: ['src/local/bedrock/*', KERNEL, '@smithy/core/event-streams', 'node:*'],
+    types: [],
+  },
+  {
+    files: ['src/local/*'],
+    values: ['src/local/**', KERNEL, TENANCY, ...MODELS, 'node:*', 'node:fs/promises'],
+    types: [...PORTS, 'jose'],
+  },
+
+  { files: ['src/config.ts'], values: ['zod', 'node:*'], types: ['src/agents/model.ts', 'jose'] },
+  { files: ['src/main.ts'], values: ['**'], types: [] },
+];
+
+/** As narrow as they are: this file, that one, these names. */
+export const EXCEPTIONS: readonly Exception[] = [
+  {
+    from: 'src/adapters/dynamodb/message-store.ts',
+    to: 'src/conversations/model.ts',
+    kind: 'value',
+    names: ['messageId', 'parseMessageId', 'Message'],
+  },
+  {
+    from: 'src/adapters/dynamodb/message-store.ts',
+    to: 'src/conversations/metering.ts',
+    kind: 'value',
+    names: ['tokenUsage', 'TurnMetering'],
+  },
+  {
+    from: 'src/adapters/memory/stream-log.ts',
+    to: 'src/conversations/model.ts',
+    kind: 'value',
+    names: ['isTerminal', 'StreamEvent'],
+  },
+];
+
+/** Files besides those of `PLACES` that may exist: tests, benchmarks, and the settings of tools. */
+export const OTHER_PLACES = [
+  'schema/*.graphql',
+  'test/**',
+  'bench/**',
+  'codegen.ts',
+  'eslint.config.ts',
+  'vitest.config.ts',
+];
+
+/** The only reader of the environment. */
+export const ENVIRONMENT_READERS = ['src/config.ts'];
+
+/** Names that say nothing, and so collect everything. */
+export const EMPTY_NAMES = ['util', 'utils', 'helper', 'helpers', 'common', 'manager', 'managers'];
+
+export const LINES_MAX = 400;
+export const TEST_LINES_MAX = 600;

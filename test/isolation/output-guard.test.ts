@@ -1,0 +1,244 @@
+import { getDirective } from '@graphql-tools/utils';
+import { buildSchema, getNamedType, isAbstractType, isObjectType, type GraphQLNamedType } from 'graphql';
+import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
+import type { TenantServices } from '../../src/context.ts';
+import type { Conversation, Message, StreamEvent } from '../../src/conversations/model.ts';
+import { pageOf } from '../../src/kernel/page.ts';
+import { readTypeDefs } from '../../src/server/schema.ts';
+import type { TenantId } from '../../src/tenancy/tenant-id.ts';
+import { createSummary } from '../../src/usage/summary.ts';
+import { FOREIGN, OWN, principalOf, startBoundApi, tenantOf } from '../support/bound-api.ts';
+
+const AT = '2026-11-20T12:00:00.000Z';
+const ULID = '01ARZ3NDEKTSV4RRFFQ69G5FAV';
+/** Stands in every text of an object, so that it cannot get out unseen. */
+const wordOf = (owner: TenantId | null) => (owner === OWN ? 'OWN-WORD' : 'FOREIGN-WORD');
+
+/** An object that says whose it is, or with `null` nothing of the kind. */
+const owned = <T extends { tenantId: TenantId }>(owner: TenantId | null, object: Omit<T, 'tenantId'>): T =>
+  (owner === null ? object : { tenantId: owner, ...object }) as T;
+
+const conversationOf = (owner: TenantId | null): Conversation =>
+  owned<Conversation>(owner, {
+    id: `conv-${ULID}`,
+    title: wordOf(owner),
+    agentId: 'support',
+    agentName: 'Support',
+    ownerId: `user-${ULID}`,
+    ownerName: 'Ada',
+    createdAt: AT,
+    updatedAt: AT,
+    version: 1,
+    messageCount: 2,
+  });
+
+const messageOf = (owner: TenantId | null): Message =>
+  owned<Message>(owner, {
+    id: `msg-${ULID}-2`,
+    conversationId: `conv-${ULID}`,
+    sequence: 2,
+    role: 'ASSISTANT',
+    status: 'COMPLETED',
+    content: wordOf(owner),
+    ownerId: `user-${ULID}`,
+    agentId: 'support',
+    agentName: 'Support',
+    citations: [],
+    error: null,
+    usage: null,
+    createdAt: AT,
+    completedAt: AT,
+    lastEvent: 1,
+  });
+
+function summaryOf(owner: TenantId | null) {
+  const total = createSummary({ tenantId: OWN, start: AT, end: AT }).total();
+  const agent = { agentId: wordOf(owner), invocations: 1, averageLatencyMs: 1, errorRate: 0, tokens: total.tokens };
+  const { tenantId: _, ...rest } = total;
+  return owned<typeof total>(owner, { ...rest, byAgent: [agent] });
+}
+
+/** What a service returns may be wrong in each of these places. */
+type Lie =
+  | ('find' | 'findMessage' | 'list' | 'messages' | 'lastMessage' | 'create' | 'rename')
+  | ('sentQuestion' | 'sentAnswer' | 'sentIn' | 'cancel' | 'summary' | 'tenant')
+  | ('COMPLETED' | 'FAILED' | 'CANCELLED');
+
+/** Services of `OWN`, honest but for one place, in which they return what is somebody else's. */
+function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
+  const whose = (place: Lie) => (place === lie ? owner : OWN);
+  const edges = <T>(...nodes: T[]) => nodes.map((node, index) => ({ cursor: `c${index}`, node }));
+  const more = { hasNextPage: false, hasPreviousPage: false };
+  async function* events(): AsyncGenerator<StreamEvent> {
+    await Promise.resolve();
+    for (const type of ['COMPLETED', 'FAILED', 'CANCELLED'] as const) {
+      yield { sequence: 1, type, message: messageOf(whose(type)) };
+    }
+  }
+  const services = {
+    scope: { tenantId: OWN, principal: principalOf() },
+    tenant: tenantOf(lie === 'tenant' ? FOREIGN : OWN),
+    conversations: {
+      find: (id: string) => Promise.resolve(id.startsWith('conv') ? conversationOf(whose('find')) : null),
+      findMessage: () => Promise.resolve(messageOf(whose('findMessage'))),
+      list: () => Promise.resolve(pageOf(edges(conversationOf(OWN), conversationOf(whose('list'))), more)),
+      messages: () => Promise.resolve(pageOf(edges(messageOf(OWN), messageOf(whose('messages'))), more)),
+      lastMessage: () => Promise.resolve(messageOf(whose('lastMessage'))),
+      create: () => Promise.resolve(conversationOf(whose('create'))),
+      rename: () => Promise.resolve(conversationOf(whose('rename'))),
+    },
+    turns: {
+      send: () =>
+        Promise.resolve({
+          userMessage: messageOf(whose('sentQuestion')),
+          assistantMessage: messageOf(whose('sentAnswer')),
+          conversation: conversationOf(whose('sentIn')),
+        }),
+      cancel: () => Promise.resolve(messageOf(whose('cancel'))),
+      watch: () => Promise.resolve(events()),
+    },
+    usage: { summary: () => Promise.resolve(summaryOf(whose('summary'))) },
+  };
+  return services as unknown as TenantServices;
+}
+
+const MESSAGE = `{ id content }`;
+const CONVERSATION = `{ id title }`;
+const inMessage = (selection: string) => `{ message(id: "msg-${ULID}-2") { ${selection} } }`;
+const inConversation = (selection: string) => `{ conversation(id: "conv-${ULID}") { ${selection} } }`;
+const send = (selection: string) =>
+  `mutation { sendMessage(input: { conversationId: "conv-${ULID}", content: "Hi" }) { ${selection} } }`;
+const stream = (type: string) =>
+  `subscription { messageStream(messageId: "msg-${ULID}-2") { sequence ... on ${type} { message ${MESSAGE} } } }`;
+
+/** Every field that shows an owned object, and the place at which its service may lie. */
+const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string])[] = [
+  ['Query.conversation', 'find', inConversation('id title')],
+  ['Query.message', 'findMessage', inMessage('id content')],
+  ['Query.node', 'find', `{ node(id: "conv-${ULID}") { id ... on Conversation ${CONVERSATION} } }`],
+  ['Query.node', 'findMessage', `{ node(id: "msg-${ULID}-2") { id ... on Message ${MESSAGE} } }`],
+  [
+    'Query.usageSummary',
+    'summary',
+    `{ usageSummary(start: "${AT}", end: "${AT}") { byAgent { agent { name } tokens { totalTokens } } } }`,
+  ],
+  ['ConversationConnection.nodes', 'list', `{ conversations { nodes ${CONVERSATION} } }`],
+  ['ConversationEdge.node', 'list', `{ conversations { edges { node ${CONVERSATION} } } }`],
+  ['Conversation.lastMessage', 'lastMessage', inConversation(`lastMessage ${MESSAGE}`)],
+  ['MessageConnection.nodes', 'messages', inConversation(`messages { nodes ${MESSAGE} }`)],
+  ['MessageEdge.node', 'messages', inConversation(`messages { edges { node ${MESSAGE} } }`)],
+  ['Message.conversation', 'find', inMessage(`conversation ${CONVERSATION}`)],
+  [
+    'ConversationPayload.conversation',
+    'create',
+    `mutation { createConversation(input: {}) { conversation ${CONVERSATION} } }`,
+  ],
+  [
+    'ConversationPayload.conversation',
+    'rename',
+    `mutation { renameConversation(input: { conversationId: "x", title: "y" }) { conversation ${CONVERSATION} } }`,
+  ],
+  ['SendMessagePayload.userMessage', 'sentQuestion', send(`userMessage ${MESSAGE}`)],
+  ['SendMessagePayload.assistantMessage', 'sentAnswer', send(`assistantMessage ${MESSAGE}`)],
+  ['SendMessagePayload.conversation', 'sentIn', send(`conversation ${CONVERSATION}`)],
+  ['MessagePayload.message', 'cancel', `mutation { cancelMessage(input: { messageId: "x" }) { message ${MESSAGE} } }`],
+  ['MessageCompleted.message', 'COMPLETED', stream('MessageCompleted')],
+  ['MessageFailed.message', 'FAILED', stream('MessageFailed')],
+  ['MessageCancelled.message', 'CANCELLED', stream('MessageCancelled')],
+];
+
+let services = servicesWith(null, null);
+let api: Awaited<ReturnType<typeof startBoundApi>>;
+beforeAll(async () => {
+  api = await startBoundApi({ bindTenant: () => Promise.resolve(services) });
+});
+afterAll(() => api.stop());
+
+type Results = Awaited<ReturnType<typeof api.run>>[];
+
+async function overSocket(query: string): Promise<Results> {
+  const results: Results = [];
+  for await (const result of api.stream(query)) results.push(result);
+  return results;
+}
+
+const isSubscription = (query: string) => query.startsWith('subscription');
+const overHttp = async (query: string): Promise<Results> => [await api.run(query)];
+
+/** It says that something went wrong, and to whom it can be told; what it was is in the log alone. */
+function expectMasked(results: Results, coordinate: string) {
+  const errors = results.flatMap(({ errors = [] }) => errors);
+  expect(errors.map(({ extensions }) => extensions['code'])).toEqual(['INTERNAL']);
+  const requestId = errors[0]?.extensions['requestId'];
+  expect(requestId).toEqual(expect.any(String));
+  expect(JSON.stringify(results)).not.toContain('FOREIGN');
+  expect(JSON.stringify(results)).not.toContain(FOREIGN);
+  const logged = api.logLines.filter((line) => line.requestId === requestId).map((line) => JSON.stringify(line));
+  expect(logged).toContainEqual(
+    expect.stringContaining(`${coordinate} was about to return an object of another tenant`),
+  );
+}
+
+test('the cases below are every field of the schema that can show an owned object', () => {
+  const schema = buildSchema(readTypeDefs().join('\n'));
+  const isOwned = (type: GraphQLNamedType): boolean =>
+    isAbstractType(type)
+      ? schema.getPossibleTypes(type).some(isOwned)
+      : getDirective(schema, type, 'tenantOwned') !== undefined;
+  const coordinates = Object.values(schema.getTypeMap())
+    .filter((type) => isObjectType(type))
+    .flatMap((type) =>
+      Object.values(type.getFields())
+        .filter((field) => isOwned(getNamedType(field.type)))
+        .map((field) => `${type.name}.${field.name}`),
+    );
+  expect([...new Set(CASES.map(([coordinate]) => coordinate))].sort()).toEqual(coordinates.sort());
+});
+
+describe.each(CASES)('%s (%s)', (coordinate, lie, query) => {
+  const ways = isSubscription(query) ? ['WebSocket'] : ['HTTP', 'WebSocket'];
+  const over = (way: string) => (way === 'HTTP' ? overHttp(query) : overSocket(query));
+
+  test.each(ways)('shows an object of the own tenant over %s', async (way) => {
+    services = servicesWith(null, null);
+    const results = await over(way);
+    expect(results.flatMap(({ errors = [] }) => errors)).toEqual([]);
+    expect(JSON.stringify(results)).toContain('OWN-WORD');
+  });
+
+  test.each(ways)('never lets out an object of another tenant over %s', async (way) => {
+    services = servicesWith(lie, FOREIGN);
+    expectMasked(await over(way), coordinate);
+  });
+
+  test.each(ways)('never lets out an object that does not say whose it is over %s', async (way) => {
+    services = servicesWith(lie, null);
+    expectMasked(await over(way), coordinate);
+  });
+});
+
+describe('beyond single objects', () => {
+  it('holds back another tenant that `node` would show under the id of the own one', async () => {
+    services = servicesWith('tenant', null);
+    expectMasked(await overHttp(`{ node(id: "${FOREIGN}") { id ... on Tenant { name } } }`), 'Query.node');
+  });
+
+  it('holds back a whole page for one foreign row in it, and shows the other fields of the request', async () => {
+    services = servicesWith('list', FOREIGN);
+    const { data } = await api.run(`{ viewer { name } one: conversation(id: "conv-${ULID}") { title } }`);
+    expect(data).toEqual({ viewer: { name: 'Ada' }, one: { title: 'OWN-WORD' } });
+    expectMasked(await overHttp(`{ conversations { nodes { title } } }`), 'ConversationConnection.nodes');
+  });
+
+  it('goes on with a subscription whose one event was held back', async () => {
+    services = servicesWith('COMPLETED', FOREIGN);
+    const results = await overSocket(`subscription { messageStream(messageId: "x") {
+      ... on MessageCompleted { a: message { content } } ... on MessageFailed { b: message { content } }
+      ... on MessageCancelled { c: message { content } } } }`);
+    expect(results.map(({ data }) => data)).toEqual([
+      null,
+      { messageStream: { b: { content: 'OWN-WORD' } } },
+      { messageStream: { c: { content: 'OWN-WORD' } } },
+    ]);
+  });
+});

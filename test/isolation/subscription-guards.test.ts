@@ -1,0 +1,255 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBDocumentClient, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { createAgentCatalogue } from '../../src/agents/catalogue.ts';
+import type { ContextBinder, RequestContext, TenantServices } from '../../src/context.ts';
+import type { StreamEvent } from '../../src/conversations/model.ts';
+import { createEventQueue } from '../../src/kernel/event-queue.ts';
+import { AppError } from '../../src/kernel/errors.ts';
+import { createSchema } from '../../src/server/schema.ts';
+import { createSocketOperations } from '../../src/server/socket-operations.ts';
+import { createEventStream, type EventStream } from '../../src/server/event-stream.ts';
+import type { Principal } from '../../src/tenancy/principal.ts';
+import { createTenantService, TENANT_CACHE_MS } from '../../src/tenants/service.ts';
+import type { Tenant } from '../../src/tenants/model.ts';
+import { OWN, principalOf, startBoundApi, tenantOf } from '../support/bound-api.ts';
+import { createTestClock, settle, type TestClock } from '../support/clock.ts';
+import { captureLog } from '../support/log-capture.ts';
+import { startOwnStorage } from '../support/own-storage.ts';
+import { openSocket } from '../support/raw-socket.ts';
+import { follow, startTurn } from '../support/turns.ts';
+import { startWorld } from '../support/world.ts';
+
+const QUERY = `subscription { messageStream(messageId: "x") { sequence ... on MessageDelta { text } } }`;
+const delta = (sequence: number): StreamEvent => ({ sequence, type: 'DELTA', text: `text ${sequence}` });
+const shown = (sequence: number) => ({ data: { messageStream: { sequence, text: `text ${sequence}` } } });
+const codes = (result: { readonly errors?: readonly { readonly extensions: object }[] } | undefined) =>
+  result?.errors?.map(({ extensions }) => (extensions as { code?: unknown }).code);
+
+/** A tenant whose configuration the test changes, entered by the product's own rules, and one stream that the test writes. */
+function createSource(clock: TestClock) {
+  let tenant: Tenant | null = tenantOf(OWN);
+  let left = 0;
+  let bound = 0;
+  const events = createEventQueue<StreamEvent>({ onEnd: () => left++ });
+  const tenants = createTenantService({
+    directory: { get: () => Promise.resolve(tenant), create: () => Promise.resolve(false) },
+    clock,
+  });
+  return {
+    events,
+    /** How often a reader has gone. */
+    left: () => left,
+    /** How often services were made. */
+    bound: () => bound,
+    change(changes: Partial<Tenant> | null) {
+      tenant = changes && { ...tenantOf(OWN), ...changes };
+    },
+    bindTenant: async ({ namedTenant }: RequestContext, principal: Principal): Promise<TenantServices> => {
+      bound++;
+      const entered = await tenants.enter(principal, namedTenant);
+      const scope = { tenantId: entered.id, principal };
+      return { scope, tenant: entered, turns: { watch: () => Promise.resolve(events) } } as unknown as TenantServices;
+    },
+  };
+}
+
+async function startApi({ principal = principalOf('MEMBER') }: { readonly principal?: Principal } = {}) {
+  const clock = createTestClock();
+  const source = createSource(clock);
+  const api = await startBoundApi({ bindTenant: source.bindTenant, principal, clock });
+  onTestFinished(() => api.stop());
+  return { clock, source, api };
+}
+
+describe('a subscription that is open', () => {
+  it.each([
+    ['suspended', { status: 'SUSPENDED' } as const, 'TENANT_SUSPENDED'],
+    ['being removed', { status: 'DELETING' } as const, 'TENANT_SUSPENDED'],
+    ['gone', null, 'TENANT_INVALID'],
+  ])('ends with a typed error at the first event after its tenant is %s', async (_what, changes, code) => {
+    const { clock, source, api } = await startApi();
+    const results = api.stream(QUERY);
+    source.events.push(delta(1));
+    expect((await results.next()).value).toEqual(shown(1));
+
+    source.change(changes);
+    await clock.advance(TENANT_CACHE_MS);
+    source.events.push(delta(2));
+    source.events.push(delta(3));
+    const refused = (await results.next()).value;
+    expect([codes(refused), refused?.data]).toEqual([[code], null]);
+    expect(await results.next()).toEqual({ done: true, value: undefined });
+    expect(source.left()).toBe(1);
+  });
+
+  it('goes on for an operator who acts in a suspended tenant', async () => {
+    const operator: Principal = { ...principalOf('PLATFORM_OPERATOR'), tenantId: null };
+    const { source } = await startApi();
+    source.change({ status: 'SUSPENDED' });
+    const context = { namedTenant: OWN } as unknown as RequestContext;
+    await expect(source.bindTenant(context, operator)).resolves.toMatchObject({ tenant: { status: 'SUSPENDED' } });
+  });
+
+  it('is bound anew for every event: nothing is answered from what an earlier event read', async () => {
+    const { source, api } = await startApi();
+    const results = api.stream(QUERY);
+    for (const sequence of [1, 2, 3]) {
+      source.events.push(delta(sequence));
+      expect((await results.next()).value).toEqual(shown(sequence));
+    }
+    expect(source.bound()).toBe(4); // to subscribe, and for each event
+    await results.return?.();
+  });
+
+  it('is told once that its token has ended, by the code UNAUTHENTICATED, and ends', expectToldOnce);
+
+  it.each([1, 2])(
+    'is told of the end of its token while nothing happens, completes, and then its socket is closed with 4403 (%i on it)',
+    async (count) => {
+      const expiresAt = createTestClock().now() + 60_000;
+      const { clock, source, api } = await startApi({ principal: principalOf('MEMBER', expiresAt) });
+      const socket = await openSocket(api.wsUrl);
+      await socket.init({ authorization: 'Bearer anything' });
+      const ids = Array.from({ length: count }, (_, index) => `operation ${index}`);
+      for (const id of ids) socket.subscribe(id, QUERY);
+      while (source.bound() < count) await settle();
+      // First by itself: a refusal that were told again and again would hold the whole process.
+      await expectToldOnce();
+
+      await clock.advance(60_000);
+      expect(await socket.closed).toMatchObject({ code: 4403 });
+      const told: string[] = [];
+      for (let left = 2 * count; left > 0; left--) {
+        const { id, type, payload } = await socket.next();
+        told.push([id, type, ...(codes(payload) ?? [])].join(' '));
+      }
+      expect(told.sort()).toEqual(ids.flatMap((id) => [`${id} complete`, `${id} next UNAUTHENTICATED`]));
+      expect(source.left()).toBe(1); // all of them read the one queue
+    },
+  );
+});
+
+const contextOf = (principal: Principal): RequestContext => ({
+  requestId: 'request-1',
+  identity: { principal, fault: null },
+  namedTenant: null,
+  ipAddress: null,
+  userAgent: null,
+  agents: createAgentCatalogue([]),
+});
+
+/** A stream that is refused while it waits tells its reader why, once, and ends. */
+async function expectToldOnce() {
+  const clock = createTestClock();
+  const { log } = captureLog();
+  const schema = createSchema({} as ContextBinder);
+  const operations = createSocketOperations({ schema, introspection: false, log, clock });
+  const ends: string[] = [];
+  const stream = createEventStream(
+    createEventQueue<unknown>({ onEnd: () => ends.push('source') }),
+    () => ({ data: {} }),
+    () => ends.push('stream'),
+  );
+  const waiting = stream.next();
+  stream.refuse(new AppError('UNAUTHENTICATED', 'The access token is not valid, or has expired.'));
+  const { value } = await waiting;
+  const operation = operations.prepare({ query: QUERY }, contextOf(principalOf('MEMBER')), () => {});
+  if (!('contextValue' in operation)) throw new Error('the subscription was not understood');
+  expect(codes(operations.shown(value!, operation) as never)).toEqual(['UNAUTHENTICATED']);
+  await expect(stream.next()).resolves.toEqual({ value: undefined, done: true });
+  expect(ends).toEqual(['source', 'stream']);
+}
+
+describe('the guard before every event, without the timer of the socket', () => {
+  async function subscribe(clock: TestClock, expiresAt: number) {
+    const source = createSource(clock);
+    const binder = { now: () => clock.now(), bindTenant: source.bindTenant } as unknown as ContextBinder;
+    const { log } = captureLog();
+    const operations = createSocketOperations({ schema: createSchema(binder), introspection: false, log, clock });
+    const operation = operations.prepare({ query: QUERY }, contextOf(principalOf('MEMBER', expiresAt)), () => {});
+    if (!('contextValue' in operation)) throw new Error('the subscription was not understood');
+    const results = await operations.subscribe(operation);
+    return { source, operations, operation, results };
+  }
+
+  it('refuses an event after the end of the token, and ends', async () => {
+    const clock = createTestClock();
+    const { source, operations, operation, results } = await subscribe(clock, clock.now() + 1_000);
+    const stream = results as EventStream;
+    source.events.push(delta(1));
+    await expect(stream.next()).resolves.toEqual({ value: shown(1), done: false });
+
+    await clock.advance(1_000);
+    source.events.push(delta(2));
+    const { value } = await stream.next();
+    expect(codes(operations.shown(value!, operation) as never)).toEqual(['UNAUTHENTICATED']);
+    expect(value?.data).toBeNull();
+    await expect(stream.next()).resolves.toEqual({ value: undefined, done: true });
+    expect(source.left()).toBe(1);
+  });
+
+  it('opens no stream with a token that has ended: the source is never asked', async () => {
+    const clock = createTestClock();
+    const { source, operations, operation, results } = await subscribe(clock, clock.now());
+    expect(Symbol.asyncIterator in results).toBe(false);
+    expect(codes(operations.shown(results as never, operation) as never)).toEqual(['UNAUTHENTICATED']);
+    expect(source.bound()).toBe(0);
+  });
+});
+
+describe('the whole product', () => {
+  it('cuts off a tenant that is suspended while an answer streams; its operator still reads, and it may ask who it is', async () => {
+    const clock = createTestClock();
+    /** Moves the time forward until this is settled. */
+    const until = async <T>(promise: Promise<T>): Promise<T> => {
+      let settled = false;
+      const done = () => (settled = true);
+      promise.then(done, done);
+      for (let seconds = 0; !settled && seconds < 300; seconds++) await clock.advance(1_000);
+      return promise;
+    };
+    const storage = await startOwnStorage();
+    onTestFinished(() => storage.close());
+    const world = await startWorld({
+      clock,
+      config: { ...storage.config, bedrock: { kind: 'emulated', chunksPerSecond: 1 }, shutdownGraceMs: 0 },
+    });
+    onTestFinished(() => until(world.stop()));
+    const { member } = world.acme;
+    const conversationId = await member.createConversation();
+    const turn = await startTurn(member, conversationId, 'What about refunds? [[emulate chunks=500]]');
+
+    const events = follow(member, turn.answerId);
+    await until(events.next());
+    await suspend(storage.config.storage.endpoint, world.config.tablePrefix, world.config.region);
+    const rest = async () => {
+      for await (const _ of events);
+    };
+    await expect(until(rest())).rejects.toThrow('TENANT_SUSPENDED');
+
+    const title = `query($id: ID!) { conversation(id: $id) { title } }`;
+    expect((await member.run(title, { id: conversationId })).code).toBe('TENANT_SUSPENDED');
+    expect((await member.run('{ viewer { tenant { status } } }')).data).toEqual({
+      viewer: { tenant: { status: 'SUSPENDED' } },
+    });
+    const operator = world.operator.with({ 'x-tenant-id': 'acme' });
+    expect((await operator.run(title, { id: conversationId })).data.conversation).toEqual({ title: 'A conversation' });
+  });
+});
+
+/** What an operation to suspend tenants will do: the product has none yet. */
+async function suspend(endpoint: string, tablePrefix: string, region: string) {
+  const client = new DynamoDBClient({ endpoint, region });
+  await DynamoDBDocumentClient.from(client).send(
+    new UpdateCommand({
+      TableName: `${tablePrefix}app`,
+      Key: { PK: 'T#acme#CFG', SK: 'CFG' },
+      UpdateExpression: 'SET #status = :suspended',
+      ConditionExpression: 'attribute_exists(PK)',
+      ExpressionAttributeNames: { '#status': 'status' },
+      ExpressionAttributeValues: { ':suspended': 'SUSPENDED' },
+    }),
+  );
+  client.destroy();
+}

@@ -1,0 +1,45 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { withMadeUpSecrets } from '../support/refusals.ts';
+import { startWorld, type World } from '../support/world.ts';
+
+const SIGN_OUT = `mutation($token: String!) { signOut(refreshToken: $token) }`;
+const REFRESH = `mutation($token: String!) { refreshSession(refreshToken: $token) { refreshToken } }`;
+
+describe('signOut', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld();
+  });
+  afterAll(() => world.stop());
+
+  const newToken = async () => (await world.signIn('acme', 'member@acme.example')).refreshToken;
+  const signOut = (token: string) => world.nobody.run(SIGN_OUT, { token });
+  const refresh = (token: string) => world.nobody.run(REFRESH, { token });
+
+  it('ok: the session cannot be renewed any more; other sessions can', async () => {
+    const [token, other] = [await newToken(), await newToken()];
+    expect((await signOut(token)).data).toEqual({ signOut: true });
+    expect((await refresh(token)).code).toBe('UNAUTHENTICATED');
+    expect((await refresh(other)).code).toBeUndefined();
+  });
+
+  it('ok: true also for a session that has ended, and for what is no token', async () => {
+    const token = await newToken();
+    for (const text of [token, token, '', 'rt', 'x'.repeat(10_000), token.replace('acme', 'hooli')]) {
+      const { data, errors } = await signOut(text);
+      expect([data, errors]).toEqual([{ signOut: true }, []]);
+    }
+  });
+
+  it('ends nothing for whoever knows the session but none of its secrets', async () => {
+    const token = await newToken();
+    await signOut(withMadeUpSecrets(token));
+    expect((await refresh(token)).code).toBeUndefined();
+  });
+
+  it('an access token already issued lasts until it expires', async () => {
+    const member = await world.signIn('acme', 'member@acme.example');
+    await signOut(member.refreshToken);
+    expect((await member.run('{ viewer { id } }')).data.viewer.id).toBe(member.id);
+  });
+});

@@ -1,0 +1,119 @@
+import { createClient } from 'graphql-ws';
+import WebSocket from 'ws';
+import { createAgentCatalogue } from '../../src/agents/catalogue.ts';
+import type { ContextBinder, RequestContext, TenantServices } from '../../src/context.ts';
+import { systemClock, type Clock } from '../../src/kernel/clock.ts';
+import { demoAgentDefinitions } from '../../src/local/demo-data.ts';
+import { startApp } from '../../src/server/app.ts';
+import type { Principal, Role } from '../../src/tenancy/principal.ts';
+import { parseTenantId, type TenantId } from '../../src/tenancy/tenant-id.ts';
+import type { Tenant } from '../../src/tenants/model.ts';
+import { captureLog } from './log-capture.ts';
+
+const tenantId = (slug: string): TenantId => parseTenantId(slug)!;
+
+export const OWN = tenantId('acme');
+export const FOREIGN = tenantId('globex');
+
+/** Somebody of `OWN` whose token never ends, unless the test says when. */
+export const principalOf = (role: Role = 'TENANT_ADMIN', expiresAt = Infinity): Principal => ({
+  userId: 'user-01ARZ3NDEKTSV4RRFFQ69G5FAV',
+  name: 'Ada',
+  email: 'ada@acme.example',
+  roles: [role],
+  tenantId: OWN,
+  expiresAt,
+});
+
+export const tenantOf = (id: TenantId): Tenant => ({
+  id,
+  name: id.toUpperCase(),
+  status: 'ACTIVE',
+  agentIds: ['support'],
+  knowledgeBaseIds: [],
+  limits: { requestsPerMinute: null, concurrentGenerations: null, tokensPerDay: null, tokensPerMonth: null },
+  features: [],
+  createdAt: '2026-11-20T12:00:00.000Z',
+  updatedAt: '2026-11-20T12:00:00.000Z',
+});
+
+export interface BoundApiOptions {
+  /** The services that a request gets, however wrong they are. */
+  readonly bindTenant: (context: RequestContext, principal: Principal) => Promise<TenantServices>;
+  readonly principal?: Principal;
+  readonly clock?: Clock;
+}
+
+type Result = {
+  readonly data?: Record<string, unknown> | null;
+  readonly errors?: readonly { readonly message: string; readonly extensions: Record<string, unknown> }[];
+};
+
+/**
+ * The product's own servers, schema and directives before services of the test's: they can lie, and say what no store would.
+ * Every caller is the one principal.
+ */
+export async function startBoundApi({ bindTenant, principal = principalOf(), clock = systemClock }: BoundApiOptions) {
+  const captured = captureLog();
+  const binder: ContextBinder = {
+    auth: {
+      signIn: () => Promise.reject(new Error('nobody signs in here')),
+      refresh: () => Promise.reject(new Error('nobody signs in here')),
+      signOut: () => Promise.resolve(),
+    },
+    now: () => clock.now(),
+    tenantOf: () => Promise.resolve(tenantOf(OWN)),
+    bindTenant,
+  };
+  const app = await startApp({
+    host: '127.0.0.1',
+    port: 0,
+    corsOrigins: [],
+    explorer: false,
+    introspection: false,
+    shutdownGraceMs: 0,
+    tokens: { verify: () => Promise.resolve(principal) },
+    jwks: { keys: [] },
+    agents: createAgentCatalogue(demoAgentDefinitions),
+    binder,
+    generations: {
+      start: () => {},
+      cancel: () => {},
+      settled: () => Promise.resolve(),
+      drain: () => Promise.resolve(),
+      count: () => 0,
+      accepting: () => true,
+    },
+    sweeper: { sweep: () => Promise.resolve(0), start: () => () => {} },
+    ping: () => Promise.resolve(),
+    log: captured.log,
+    clock,
+  });
+  const authorization = 'Bearer anything';
+  const client = createClient({
+    url: `${app.url.replace('http', 'ws')}/graphql`,
+    webSocketImpl: WebSocket,
+    retryAttempts: 0,
+    connectionParams: { authorization },
+  });
+
+  return {
+    client,
+    logLines: captured.lines,
+    wsUrl: `${app.url.replace('http', 'ws')}/graphql`,
+    async run(query: string, variables: Record<string, unknown> = {}): Promise<Result> {
+      const response = await fetch(`${app.url}/graphql`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization },
+        body: JSON.stringify({ query, variables }),
+      });
+      return (await response.json()) as Result;
+    },
+    stream: (query: string, variables: Record<string, unknown> = {}) =>
+      client.iterate({ query, variables }) as AsyncIterableIterator<Result>,
+    async stop() {
+      await client.dispose();
+      await app.stop();
+    },
+  };
+}

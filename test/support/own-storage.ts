@@ -1,0 +1,57 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { createPasswordHasher } from '../../src/adapters/argon2/password-hasher.ts';
+import { createDynamoDb } from '../../src/adapters/dynamodb/index.ts';
+import { newSigningKey } from '../../src/adapters/jwt/access-tokens.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
+import { seedDemoData } from '../../src/local/demo-data.ts';
+import { startLocalDynamoDb } from '../../src/local/dynamodb/engine.ts';
+import { testConfig } from './world.ts';
+
+const CURSOR_SECRET = 'a secret of the tests, long enough for it';
+
+/**
+ * An engine with the demo data that the test holds itself, in place of the one inside the product: it can look at the rows as
+ * they are, and write what the API has no operation for. Start a world on it with its `config`.
+ */
+export async function startOwnStorage() {
+  // Both SDK clients find their credentials where every AWS SDK does.
+  process.env['AWS_ACCESS_KEY_ID'] ??= 'embedded';
+  process.env['AWS_SECRET_ACCESS_KEY'] ??= 'embedded';
+  const engine = await startLocalDynamoDb();
+  const { tablePrefix, region, demoPassword } = testConfig();
+  const common = { region, endpoint: engine.endpoint };
+  const db = createDynamoDb({ ...common, tablePrefix, cursorSecret: CURSOR_SECRET, clock: systemClock });
+  await db.createTables();
+  const hasher = createPasswordHasher();
+  const usersOf = (home: Parameters<typeof db.forTenant>[0]) => db.forTenant(home).users;
+  await seedDemoData({ tenants: db.tenants, usersOf, hasher, clock: systemClock, password: demoPassword });
+  const raw = DynamoDBDocumentClient.from(new DynamoDBClient(common));
+
+  return {
+    db,
+    hasher,
+    config: {
+      storage: { kind: 'dynamodb', endpoint: engine.endpoint },
+      secrets: { signingKey: await newSigningKey(), cursorSecret: CURSOR_SECRET },
+    } as const,
+    /** Every row of the application's table. */
+    async rows(): Promise<Record<string, unknown>[]> {
+      const found: Record<string, unknown>[] = [];
+      let ExclusiveStartKey: Record<string, unknown> | undefined;
+      do {
+        const page = await raw.send(
+          new ScanCommand({ TableName: `${tablePrefix}app`, ...(ExclusiveStartKey && { ExclusiveStartKey }) }),
+        );
+        found.push(...(page.Items ?? []));
+        ExclusiveStartKey = page.LastEvaluatedKey;
+      } while (ExclusiveStartKey);
+      return found;
+    },
+    async close() {
+      db.close();
+      raw.destroy();
+      await engine.close();
+    },
+  };
+}

@@ -1,0 +1,189 @@
+import { createMemoryStreamLogs } from '../../src/adapters/memory/stream-log.ts';
+import { createGenerations } from '../../src/conversations/generation.ts';
+import { createConversationLoaders } from '../../src/conversations/loaders.ts';
+import {
+  messageId,
+  type Conversation,
+  type Message,
+  type StreamEvent,
+  type Turn,
+} from '../../src/conversations/model.ts';
+import type { AnswerPart, AnswerSource, Question } from '../../src/conversations/ports.ts';
+import { createConversationService } from '../../src/conversations/service.ts';
+import { createSweeper } from '../../src/conversations/sweeper.ts';
+import { createTurnService } from '../../src/conversations/turns.ts';
+import { createEventQueue } from '../../src/kernel/event-queue.ts';
+import type { TenantId } from '../../src/tenancy/tenant-id.ts';
+import type { UsageEvent } from '../../src/usage/model.ts';
+import { createUsageService } from '../../src/usage/service.ts';
+import { createTestClock, type TestClock } from './clock.ts';
+import { collect } from './collect.ts';
+import { aConversation } from './conversation-rows.ts';
+import type { Storage } from './dynamodb-storage.ts';
+import { watchStores } from './watched-stores.ts';
+
+/** An answer that a test gives part by part. */
+export interface Answering {
+  readonly question: Question;
+  readonly signal: AbortSignal;
+  say: (text: string) => void;
+  give: (part: AnswerPart) => void;
+  end: () => void;
+  fail: (error: unknown) => void;
+}
+
+/** An agent that waits to be told what to say; like the real one it throws when it is stopped. */
+export function createScriptedSource() {
+  const begun: Answering[] = [];
+  const waiting: ((answering: Answering) => void)[] = [];
+  const source: AnswerSource = {
+    answer(question, signal) {
+      const parts = createEventQueue<AnswerPart>({ onEnd: () => undefined });
+      signal.addEventListener('abort', () => parts.fail(new Error('aborted')));
+      parts.push({ type: 'attempt' });
+      const answering: Answering = {
+        question,
+        signal,
+        say: (text) => parts.push({ type: 'text', text }),
+        give: (part) => parts.push(part),
+        end: () => parts.end(),
+        fail: parts.fail,
+      };
+      begun.push(answering);
+      waiting.shift()?.(answering);
+      return parts;
+    },
+  };
+  return {
+    source,
+    /** The next answer that is asked for, or the last one that nobody has taken up. */
+    next: (): Promise<Answering> => {
+      const first = begun.shift();
+      return first
+        ? Promise.resolve(first)
+        : new Promise((resolve) => {
+            waiting.push((answering) => {
+              begun.splice(begun.indexOf(answering), 1);
+              resolve(answering);
+            });
+          });
+    },
+  };
+}
+
+/** One tenant with one conversation on real stores and a test clock, and processes that serve it. */
+export async function openBench(storage: Storage) {
+  const clock = createTestClock(Date.parse('2026-11-20T12:00:00.000Z'));
+  const tenantId: TenantId = storage.tenant();
+  const conversation: Conversation = aConversation(tenantId);
+  const direct = storage.connect({ clock }).forTenant(tenantId);
+  await direct.conversations.create(conversation);
+
+  /** A server process: stores, streams and leases of its own. */
+  function process() {
+    const db = storage.connect({ clock });
+    const { usage: usageStore, cursors, ...own } = db.forTenant(tenantId);
+    const usage = createUsageService({ tenantId, store: usageStore, clock });
+    const streams = createMemoryStreamLogs(clock).forTenant(tenantId);
+    const watched = watchStores({ ...own, streams, meter: usage });
+    const { stores } = watched;
+    const script = createScriptedSource();
+    const faults: unknown[] = [];
+    const background: Promise<void>[] = [];
+    const generations = createGenerations({
+      source: script.source,
+      clock,
+      log: { turnFailed: (_turn, error) => faults.push(error), turnLeft: (_turn, error) => faults.push(error) },
+    });
+    const sweepFaults: unknown[] = [];
+    const sweeper = createSweeper({
+      due: { due: async (now) => (await db.due.due(now)).filter((work) => work.tenantId === tenantId) },
+      storesOf: () => stores,
+      clock,
+      log: { sweepFailed: (_work, error) => sweepFaults.push(error), repaired: () => undefined },
+    });
+    const principal = {
+      userId: conversation.ownerId,
+      name: 'Mia',
+      email: null,
+      roles: ['MEMBER'],
+      tenantId,
+      expiresAt: Infinity,
+    } as const;
+
+    /** The services as one request gets them. */
+    function request() {
+      const scope = { tenantId, principal };
+      const conversations = createConversationService({
+        scope,
+        stores,
+        loaders: createConversationLoaders(stores.conversations, stores.messages, cursors),
+        agents: { choose: () => ({ id: 'support', name: 'Support' }) },
+        clock,
+      });
+      const turns = createTurnService({
+        scope,
+        knowledgeBaseIds: ['KBONE'],
+        stores,
+        conversations,
+        generations,
+        clock,
+        background: (work) => background.push(work),
+      });
+      return { conversations, turns };
+    }
+
+    return {
+      ...watched,
+      generations,
+      script,
+      sweeper,
+      sweepFaults,
+      faults,
+      background,
+      request,
+      send: (content = 'What is the refund policy?', idempotencyKey?: string) =>
+        request().turns.send({ conversationId: conversation.id, content, idempotencyKey }),
+    };
+  }
+
+  const answerOf = async (turn = 0): Promise<Message | null> =>
+    (await direct.messages.getMany([messageId(conversation.id, turn * 2 + 2)]))[0] ?? null;
+
+  return {
+    clock,
+    tenantId,
+    conversation,
+    direct,
+    process,
+    answerOf,
+    messages: () => direct.messages.range(conversation.id, 1, 100),
+    usage: (): Promise<UsageEvent[]> => collect(direct.usage.events(clock.now() - 3_600_000, clock.now() + 3_600_000)),
+    state: () => direct.conversations.state(conversation.id),
+    /** The one turn row of this tenant. */
+    async turnRow(): Promise<Turn | null> {
+      const [row] = (await storage.rowsOf(tenantId)).filter(({ PK }) => PK.includes('#TURN#'));
+      return row ? direct.turns.get(row.PK.split('#')[3]!) : null;
+    },
+    /** Work that a sweeper would find, now or at any later time. */
+    due: async () =>
+      (await storage.rowsOf(tenantId)).filter((row) => 'duePK' in row).map(({ PK, SK }) => `${PK} ${SK}`),
+  };
+}
+
+export type Bench = Awaited<ReturnType<typeof openBench>>;
+export type Process = ReturnType<Bench['process']>;
+
+/** Moves the time on in small steps until `work` has ended: for what waits for the store and for the clock in turn. */
+export async function passTime<T>(clock: TestClock, work: Promise<T>): Promise<PromiseSettledResult<T>> {
+  let ended = false;
+  const outcome = Promise.allSettled([work]).then(([result]) => {
+    ended = true;
+    return result;
+  });
+  for (let step = 0; !ended && step < 5_000; step++) await clock.advance(50);
+  if (!ended) throw new Error('It did not end, however much time passed.');
+  return outcome;
+}
+
+export const numbersOf = (events: readonly StreamEvent[]): number[] => events.map(({ sequence }) => sequence);
