@@ -101,6 +101,9 @@ export function processEnvironment(): Readonly<Record<string, string | undefined
   return process.env;
 }
 
+/** Whether npm runs this process, through a shell. */
+export const startedByNpm = (): boolean => process.env['npm_lifecycle_event'] !== undefined;
+
 /**
  * Reads the configuration from environment variables. An empty variable counts as one that is not set.
  * @throws one error that lists every fault.

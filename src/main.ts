@@ -6,7 +6,7 @@ import { createAccessTokens, newSigningKey } from './adapters/jwt/access-tokens.
 import { createMemoryStreamLogs } from './adapters/memory/stream-log.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
 import { createAuthService } from './auth/service.ts';
-import { processEnvironment, readConfig, type Config } from './config.ts';
+import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
 import { createGenerations } from './conversations/generation.ts';
 import { createSweeper } from './conversations/sweeper.ts';
 import { systemClock, type Clock } from './kernel/clock.ts';
@@ -28,6 +28,9 @@ const EMBEDDED_CREDENTIALS = { accessKeyId: 'embedded', secretAccessKey: 'embedd
 /** The SDK's tries last as long as the embedded engine takes to restart. */
 const EMBEDDED_ATTEMPTS = 8;
 
+/** How often a process that npm started looks whether npm is still there. */
+const PARENT_CHECK_MS = 500;
+
 interface Closable {
   close(): Promise<void>;
 }
@@ -35,30 +38,28 @@ interface Closable {
 const NOTHING_TO_CLOSE: Closable = { close: () => Promise.resolve() };
 const NO_EMULATOR: Pick<BedrockEmulator, 'served' | 'close'> = { ...NOTHING_TO_CLOSE, served: () => [] };
 
-/** DynamoDB: the engine inside this process, or the real one. */
-async function openStorage(config: Config, cursorSecret: string, { clock, log, onDynamoDbRequest }: Surroundings) {
-  const { region, tablePrefix, storage } = config;
-  const common = {
-    region,
-    tablePrefix,
-    cursorSecret,
-    clock,
-    ...(onDynamoDbRequest && { onRequest: onDynamoDbRequest }),
-  };
+/** DynamoDB, the engine inside this process or the real one, and what the installation keeps to itself. */
+async function openStorage(config: Config, { clock, log, onDynamoDbRequest }: Surroundings) {
+  const { region, tablePrefix, storage, dataDir } = config;
+  const common = { region, tablePrefix, clock, ...(onDynamoDbRequest && { onRequest: onDynamoDbRequest }) };
   if (storage.kind === 'dynamodb') {
-    const db = createDynamoDb({ ...common, ...(storage.endpoint && { endpoint: storage.endpoint }) });
+    if (!config.secrets) throw new Error('The configuration has no secrets.');
+    const { cursorSecret } = config.secrets;
+    const db = createDynamoDb({ ...common, cursorSecret, ...(storage.endpoint && { endpoint: storage.endpoint }) });
     if (storage.endpoint) await db.createTables();
-    return { db, engine: NOTHING_TO_CLOSE };
+    return { db, engine: NOTHING_TO_CLOSE, secrets: config.secrets };
   }
   const engine = await startLocalDynamoDb({
-    ...(config.dataDir !== null && { dataDir: config.dataDir }),
+    ...(dataDir !== null && { dataDir }),
     clock,
     onEvent: (event) => log.warn({ event }, 'embedded DynamoDB'),
   });
+  // After the engine has locked the folder: of two processes that start at once, one makes the secrets.
+  const secrets = await loadSecrets(dataDir, newSigningKey);
   const embedded = { endpoint: engine.endpoint, credentials: EMBEDDED_CREDENTIALS, maxAttempts: EMBEDDED_ATTEMPTS };
-  const db = createDynamoDb({ ...common, ...embedded });
+  const db = createDynamoDb({ ...common, cursorSecret: secrets.cursorSecret, ...embedded });
   await db.createTables();
-  return { db, engine };
+  return { db, engine, secrets };
 }
 
 /** Bedrock: the emulator inside this process, or the real one. */
@@ -88,15 +89,20 @@ export interface Surroundings {
 /** Puts the whole product together, and starts it. */
 export async function start(config: Config, surroundings: Surroundings) {
   const { clock, log } = surroundings;
-  const { signingKey, cursorSecret } = config.secrets ?? (await loadSecrets(config.dataDir, newSigningKey));
-  const { db, engine } = await openStorage(config, cursorSecret, surroundings);
+  const { db, engine, secrets } = await openStorage(config, surroundings);
   const { client, definitions, emulator } = await openBedrock(config, clock);
 
   const agents = createAgentCatalogue(definitions);
   const tenants = createTenantService({ directory: db.tenants, clock });
   const hasher = createPasswordHasher();
   const { issuer, audience, accessTtlMs, refreshTtlMs } = config.jwt;
-  const tokens = await createAccessTokens({ signingKey, issuer, audience, ttlMs: accessTtlMs, clock });
+  const tokens = await createAccessTokens({
+    signingKey: secrets.signingKey,
+    issuer,
+    audience,
+    ttlMs: accessTtlMs,
+    clock,
+  });
   const streamLogs = createMemoryStreamLogs(clock);
 
   const dataOf = (tenantId: TenantId): TenantData => {
@@ -183,12 +189,8 @@ async function main() {
   if (process.argv[2] === 'create-tables') return createTables(config);
   const log = createLogger(config.logLevel);
   const product = await start(config, { clock: systemClock, log });
-  log.info({ url: product.url }, 'listening');
-  if (config.storage.kind === 'embedded') process.stdout.write(welcome(product.url, config.explorer));
-
   let stopping = false;
   const stop = (signal: string) => {
-    if (stopping) process.exit(1); // asked twice: at once
     stopping = true;
     log.info({ signal }, 'stopping');
     product.stop().then(
@@ -199,7 +201,18 @@ async function main() {
       },
     );
   };
-  process.on('SIGINT', stop).on('SIGTERM', stop);
+  const onSignal = (signal: string) => (stopping ? process.exit(1) : stop(signal)); // asked twice: at once
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  if (startedByNpm()) onParentGone(() => stopping || stop('npm ended'));
+
+  log.info({ url: product.url }, 'listening');
+  if (config.storage.kind === 'embedded') process.stdout.write(welcome(product.url, config.explorer));
+}
+
+/** A signal to npm ends npm's shell and goes no further: once that is gone, nobody is left to stop this process. */
+function onParentGone(gone: () => void) {
+  const parent = process.ppid;
+  setInterval(() => process.ppid !== parent && gone(), PARENT_CHECK_MS).unref();
 }
 
 if (import.meta.main) {

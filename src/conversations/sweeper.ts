@@ -12,8 +12,8 @@ export const SWEEP_EVERY_MS = 10_000;
 export interface Sweeper {
   /** Repairs everything that is due now; returns how many pieces it finished. */
   sweep(): Promise<number>;
-  /** Sweeps now and every 10 s; the returned function stops that. */
-  start(): () => void;
+  /** Sweeps now and every 10 s; the returned function stops that, and resolves when no sweep is under way. */
+  start(): () => Promise<void>;
 }
 
 export interface SweeperDependencies {
@@ -56,17 +56,24 @@ export function createSweeper({ due, storesOf, clock, log }: SweeperDependencies
     start() {
       let stopped = false;
       let cancel = () => {};
-      const round = () => {
-        sweep()
-          .catch((error: unknown) => log.sweepFailed(null, error))
-          .finally(() => {
-            if (!stopped) cancel = clock.after(SWEEP_EVERY_MS, round);
-          });
+      let round = Promise.resolve();
+      const run = () => {
+        round = sweep().then(
+          () => plan(),
+          (error: unknown) => {
+            log.sweepFailed(null, error);
+            plan();
+          },
+        );
       };
-      round();
+      const plan = () => {
+        if (!stopped) cancel = clock.after(SWEEP_EVERY_MS, run);
+      };
+      run();
       return () => {
         stopped = true;
         cancel();
+        return round;
       };
     },
   };

@@ -72,7 +72,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     url,
     async stop() {
       draining = true;
-      stopSweeping();
+      const swept = stopSweeping();
       // Readers stay connected meanwhile: they are to see their answers end.
       await generations.drain(options.shutdownGraceMs);
       await ws.close(SOCKET_GRACE_MS);
@@ -82,6 +82,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       cancel();
       await generations.drain(0); // a turn that began while the sockets closed
       await apollo.stop();
+      await swept;
     },
   };
 }

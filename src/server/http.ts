@@ -8,6 +8,8 @@ import type { Logger } from './log.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
 
 const BODY_BYTES_MAX = 1024 * 1024;
+/** How long a client may take to send a whole request: a slow one must not hold a connection for ever. */
+const REQUEST_TIMEOUT_MS = 30_000;
 
 export interface HttpOptions {
   readonly apollo: ApolloServer<RequestContext>;
@@ -40,6 +42,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   const { apollo, contextOf, log, corsOrigins, explorer, checkReady, jwks } = options;
   const app = fastify({
     bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: 'idle',
     logger: false,
     // An address that cannot be decoded has no route whose types the reply could have.

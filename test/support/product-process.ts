@@ -29,6 +29,8 @@ export interface ProductProcess {
   readonly exit: Promise<Exit>;
   /** To this process alone. */
   kill(signal: NodeJS.Signals): void;
+  /** To it and everything it started, as a terminal does for Ctrl-C. */
+  interrupt(): void;
   /** Ends it and everything it started, at once. */
   destroy(): Promise<void>;
 }
@@ -79,6 +81,7 @@ export function startProduct(
     url,
     exit,
     kill: (signal) => void child.kill(signal),
+    interrupt: () => void process.kill(-(child.pid ?? 0), 'SIGINT'),
     async destroy() {
       try {
         if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');

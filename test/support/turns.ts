@@ -1,4 +1,3 @@
-import type { ServedInvocation } from '../../src/local/bedrock/model.ts';
 import { settle, type TestClock } from './clock.ts';
 import { SEND, STREAM, type Caller, type DynamoDbRequest, type World } from './world.ts';
 
@@ -84,7 +83,7 @@ export const cancel = (caller: Caller, messageId: string) =>
   );
 
 /** What the agents were asked, oldest first. */
-export const servedBy = ({ product }: World) => (product.served as () => readonly ServedInvocation[])();
+export const servedBy = ({ product }: World) => product.served();
 
 /** What the agent was asked in one conversation, oldest first. */
 export const servedIn = (world: World, conversationId: string) =>
