@@ -283,7 +283,7 @@ describe('sweeping', () => {
     await settle();
     await clock.advance(3 * SWEEP_EVERY_MS);
     expect(asked).toEqual([0, 10_000, 20_000, 30_000]);
-    stop();
+    await stop();
     await clock.advance(10 * SWEEP_EVERY_MS);
     expect(asked).toHaveLength(4);
     expect(clock.pending()).toBe(0);

@@ -84,7 +84,7 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
       count: () => 0,
       accepting: () => true,
     },
-    sweeper: { sweep: () => Promise.resolve(0), start: () => () => {} },
+    sweeper: { sweep: () => Promise.resolve(0), start: () => () => Promise.resolve() },
     ping: () => Promise.resolve(),
     log: captured.log,
     clock,
