@@ -55,7 +55,7 @@ async function openStorage(config: Config, { clock, log, onDynamoDbRequest }: Su
     onEvent: (event) => log.warn({ event }, 'embedded DynamoDB'),
   });
   // After the engine has locked the folder: of two processes that start at once, one makes the secrets.
-  const secrets = await loadSecrets(dataDir, newSigningKey);
+  const secrets = config.secrets ?? (await loadSecrets(dataDir, newSigningKey));
   const embedded = { endpoint: engine.endpoint, credentials: EMBEDDED_CREDENTIALS, maxAttempts: EMBEDDED_ATTEMPTS };
   const db = createDynamoDb({ ...common, cursorSecret: secrets.cursorSecret, ...embedded });
   await db.createTables();
