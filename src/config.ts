@@ -24,6 +24,8 @@ export interface Config {
     | { readonly kind: 'emulated'; readonly chunksPerSecond: number }
     | { readonly kind: 'aws'; readonly agents: readonly AgentDefinition[] };
   readonly bedrockIdleTimeoutMs: number;
+  /** Tokens held for a turn before anybody knows what it will use. */
+  readonly quotaReserveTokens: number;
   readonly demoPassword: string;
   readonly jwt: {
     readonly issuer: string;
@@ -63,6 +65,7 @@ const environment = z.object({
   BEDROCK_IDLE_TIMEOUT_MS: whole(100, 900_000, 60_000),
   EMULATOR_CHUNKS_PER_SECOND: whole(1, 100_000, 40),
   AGENTS_FILE: z.string().min(1).optional(),
+  QUOTA_RESERVE_TOKENS: whole(1, 1_000_000, 4_000),
   DEMO_PASSWORD: z.string().min(8).optional(),
   JWT_ISSUER: z.string().min(1).default('bedrock-graphql'),
   JWT_AUDIENCE: z.string().min(1).default('bedrock-graphql'),
@@ -153,6 +156,7 @@ function derive(env: Environment, faults: string[]): Config {
     tablePrefix: env.TABLE_PREFIX,
     bedrock: bedrockOf(env, faults),
     bedrockIdleTimeoutMs: env.BEDROCK_IDLE_TIMEOUT_MS,
+    quotaReserveTokens: env.QUOTA_RESERVE_TOKENS,
     demoPassword: env.DEMO_PASSWORD ?? DEMO_PASSWORD_DEFAULT,
     jwt: {
       issuer: env.JWT_ISSUER,

@@ -20,7 +20,9 @@ import { startApp } from './server/app.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
 import { createLogger, turnFailure, type Logger } from './server/log.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
+import { UNLIMITED } from './tenants/model.ts';
 import { createTenantService } from './tenants/service.ts';
+import { createTokenQuota } from './usage/quota.ts';
 import { createUsageService } from './usage/service.ts';
 
 /** What the embedded parts are called with: they check signatures as little as they check who is asking. */
@@ -105,10 +107,11 @@ export async function start(config: Config, surroundings: Surroundings) {
   });
   const streamLogs = createMemoryStreamLogs(clock);
 
-  const dataOf = (tenantId: TenantId): TenantData => {
-    const { usage: store, ...stores } = db.forTenant(tenantId);
+  const dataOf = (tenantId: TenantId, limits = UNLIMITED): TenantData => {
+    const { usage: store, quota: quotaStore, ...stores } = db.forTenant(tenantId);
     const usage = createUsageService({ tenantId, store, clock });
-    return { ...stores, usage, meter: usage, streams: streamLogs.forTenant(tenantId) };
+    const quota = createTokenQuota({ store: quotaStore, limits, reserveTokens: config.quotaReserveTokens });
+    return { ...stores, usage, quota, meter: usage, streams: streamLogs.forTenant(tenantId) };
   };
   const auth = createAuthService({
     accountsOf: (home) => db.forTenant(home).users,
@@ -129,7 +132,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   });
   const sweeper = createSweeper({
     due: db.due,
-    storesOf: dataOf,
+    storesOf: (tenantId) => dataOf(tenantId),
     clock,
     log: {
       sweepFailed: (work, err) => log.error({ work, err }, 'repair failed'),

@@ -208,7 +208,11 @@ function keepAlive(
   };
   const stops = [
     every(RENEW_EVERY_MS, renew),
-    every(CHECKPOINT_EVERY_MS, () => stores.messages.checkpoint(answerId(turn), draft())),
+    every(CHECKPOINT_EVERY_MS, async () => {
+      const { content, metering } = draft();
+      await stores.messages.checkpoint(answerId(turn), { content, metering });
+      await stores.quota.raise(turn.id, metering.inputTokens + metering.outputTokens);
+    }),
   ];
 
   function every(ms: number, task: () => Promise<void>) {

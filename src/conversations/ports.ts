@@ -48,6 +48,8 @@ export interface ConversationStore {
   lock(turn: Turn, at: string, over?: ConversationLock): Promise<LockResult>;
   /** Gives the lock back, if this turn still holds it. */
   unlock(turn: Turn): Promise<void>;
+  /** Gives the lock back together with the numbers that came with it: no message was stored at them. */
+  revert(turn: Turn): Promise<void>;
   /** Takes it out of every list, and has it stay due until `purge`. Returns what was there, null where there was none. */
   markDeleting(id: string, dueAt: number): Promise<ConversationState | null>;
   /** Removes every message and at last the conversation; repeating it after a crash goes on where it stopped. */
@@ -186,6 +188,16 @@ export interface TurnMeter {
   recordTurn(record: TurnRecord): Promise<void>;
 }
 
+/** The tokens the tenant may still use. */
+export interface TokenQuota {
+  /** Holds tokens for a turn. @throws QUOTA_EXCEEDED with `limit`, `remaining`, `resetAt`; whatever the store throws: without an answer there are no tokens. */
+  reserve(turnId: string): Promise<void>;
+  /** Holds more for a turn that has used more than it holds. Never refuses: the tokens are used already. */
+  raise(turnId: string, used: number): Promise<void>;
+  /** Replaces the hold by what was used. Without a hold nothing changes. `fence`: a reserve of the same turn that comes later fails. */
+  settle(turnId: string, used: number, options?: { readonly fence?: boolean }): Promise<void>;
+}
+
 /** The agents a tenant may talk to. */
 export interface AgentChoice {
   /** The named agent, or the default one for null; null when the tenant has no such agent. */
@@ -199,4 +211,5 @@ export interface ConversationStores {
   readonly turns: TurnStore;
   readonly streams: StreamLog;
   readonly meter: TurnMeter;
+  readonly quota: TokenQuota;
 }

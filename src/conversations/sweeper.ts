@@ -91,7 +91,10 @@ async function finishDeletion(stores: ConversationStores, conversationId: string
 async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock): Promise<void> {
   const state = await stores.conversations.state(turn.conversationId);
   const sequence = turn.sequence ?? (state?.lock?.turnId === turn.id ? state.lock.sequence : null);
-  if (!state || sequence === null) return stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
+  if (!state || sequence === null) {
+    await stores.quota.settle(turn.id, 0, { fence: true });
+    return stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
+  }
 
   const placed: PlacedTurn = { ...turn, sequence };
   const [question, answer] = turnMessages(placed, state.conversation, isoTime(clock.now()));
@@ -108,5 +111,5 @@ async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock):
     metering: draft?.metering ?? NOTHING_USED,
     eventCount: progress?.lastEvent ?? 0,
   } as const;
-  await endTurn(stores, placed, end, clock);
+  await endTurn(stores, placed, end, clock, true);
 }

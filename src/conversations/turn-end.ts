@@ -68,7 +68,7 @@ export function turnMessages(turn: PlacedTurn, conversation: Conversation, at: s
 }
 
 /**
- * Ends a turn: stores the answer, meters the turn, unlocks the conversation, and only then tells the readers, so that whoever
+ * Ends a turn: stores the answer, meters the turn, settles its tokens, unlocks the conversation, and only then tells the readers, so that whoever
  * hears of the end can send the next message at once. Closing the turn row comes last: until then the turn stays due.
  *
  * Every step is idempotent and takes what it needs from what the steps before it stored, so that after a crash at any point
@@ -79,6 +79,7 @@ export async function endTurn(
   turn: PlacedTurn,
   end: AnswerEnd,
   clock: Clock,
+  repaired = false,
 ): Promise<void> {
   const { status, content, citations, error, metering, eventCount } = end;
   const completedAt = isoTime(clock.now());
@@ -105,6 +106,8 @@ export async function endTurn(
       errorCode: message.error?.code ?? null,
     });
   }
+  const { inputTokens, outputTokens } = ended?.metering ?? NOTHING_USED;
+  await stores.quota.settle(turn.id, inputTokens + outputTokens, { fence: repaired });
   await stores.conversations.unlock(turn);
   if (ended) await tellReaders(stores.streams, ended.message);
   await stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);

@@ -15,7 +15,7 @@ import {
   type StreamEvent,
   type Turn,
 } from './model.ts';
-import type { ConversationLock, ConversationState, ConversationStores } from './ports.ts';
+import type { ConversationLock, ConversationState, ConversationStores, LockResult } from './ports.ts';
 import { conversationNotFound, type ConversationService } from './service.ts';
 import { NOTHING_USED } from './metering.ts';
 import { endTurn, turnMessages, type PlacedTurn } from './turn-end.ts';
@@ -47,7 +47,7 @@ export interface TurnService {
   /**
    * Stores the message and starts the answer. A refusal stores nothing and leaves the key free.
    * @throws BAD_USER_INPUT; NOT_FOUND; FORBIDDEN when the caller sees the conversation but does not own it;
-   *   CONVERSATION_BUSY with `messageId`; IDEMPOTENCY_CONFLICT.
+   *   CONVERSATION_BUSY with `messageId`; IDEMPOTENCY_CONFLICT; QUOTA_EXCEEDED before the agent is asked.
    */
   send(input: SendInput): Promise<SentTurn>;
   /** Stops an answer and returns it as it then is. @throws NOT_FOUND, FORBIDDEN; BAD_USER_INPUT for a message that is no answer. */
@@ -98,18 +98,31 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     };
   }
 
-  /** Turn row → lock: from here on the turn is ours to end. */
+  async function lock(turn: Turn, at: string): Promise<LockResult> {
+    const result = await stores.conversations.lock(turn, at);
+    if (result.locked || !result.state?.lock || !owns(scope, result.state.conversation.ownerId)) return result;
+    const held = result.state.lock;
+    // A turn that has ended and a lock it left behind: the only case in which a lock is taken over.
+    const holder = await stores.turns.get(held.turnKey);
+    const ended = !holder || holder.done || holder.id !== held.turnId;
+    return ended ? stores.conversations.lock(turn, at, held) : result;
+  }
+
+  /** Lock ∥ tokens: from here on the turn is ours to end. A refusal of either undoes the other, and frees the key. */
   async function begin(turn: Turn, at: string): Promise<{ turn: PlacedTurn; conversation: Conversation }> {
-    let result = await stores.conversations.lock(turn, at);
-    if (!result.locked && result.state?.lock && owns(scope, result.state.conversation.ownerId)) {
-      // A turn that has ended and a lock it left behind: the only case in which a lock is taken over.
-      const holder = await stores.turns.get(result.state.lock.turnKey);
-      if (!holder || holder.done || holder.id !== result.state.lock.turnId)
-        result = await stores.conversations.lock(turn, at, result.state.lock);
+    const [locked, reserved] = await Promise.allSettled([lock(turn, at), stores.quota.reserve(turn.id)]);
+    if (locked.status === 'rejected') throw locked.reason; // whether it is locked only the sweeper will know
+    const result = locked.value;
+    if (result.locked && reserved.status === 'fulfilled') {
+      return { turn: { ...turn, sequence: result.sequence }, conversation: result.locked };
     }
-    if (result.locked) return { turn: { ...turn, sequence: result.sequence }, conversation: result.locked };
+    if (result.locked) await stores.conversations.revert(turn);
+    await stores.quota.settle(turn.id, 0, {
+      fence: reserved.status === 'rejected' && !isQuotaRefusal(reserved.reason),
+    });
     await stores.turns.discard(turn);
-    throw lockRefusal(scope, result.state);
+    if (!result.locked) throw lockRefusal(scope, result.state);
+    throw (reserved as PromiseRejectedResult).reason;
   }
 
   async function start(turn: Turn): Promise<SentTurn> {
@@ -240,6 +253,8 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
 
 const busy = (messageId: string | null) =>
   new AppError('CONVERSATION_BUSY', 'A turn is running in this conversation.', messageId === null ? {} : { messageId });
+
+const isQuotaRefusal = (error: unknown) => error instanceof AppError && error.code === 'QUOTA_EXCEEDED';
 
 const messageNotFound = () => new AppError('NOT_FOUND', 'There is no such message.');
 

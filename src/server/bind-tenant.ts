@@ -9,7 +9,7 @@ import { createTurnService } from '../conversations/turns.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Cursors } from '../tenancy/cursor.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { Tenant } from '../tenants/model.ts';
+import type { Tenant, UsageLimits } from '../tenants/model.ts';
 import type { TenantService } from '../tenants/service.ts';
 import type { UsageService } from '../usage/service.ts';
 import { createUserLoader } from '../users/loaders.ts';
@@ -26,7 +26,7 @@ export interface BinderDependencies {
   readonly auth: AuthService;
   readonly tenants: TenantService;
   readonly agents: AgentCatalogue;
-  readonly dataOf: (tenantId: TenantId) => TenantData;
+  readonly dataOf: (tenantId: TenantId, limits: UsageLimits) => TenantData;
   readonly generations: Generations;
   readonly clock: Clock;
   readonly background: (work: Promise<void>) => void;
@@ -50,7 +50,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
     async bindTenant({ namedTenant }, principal): Promise<TenantServices> {
       const tenant = await tenants.enter(principal, namedTenant);
       const scope = { tenantId: tenant.id, principal };
-      const stores = dataOf(tenant.id);
+      const stores = dataOf(tenant.id, tenant.limits);
       const conversationLoaders = createConversationLoaders(stores.conversations, stores.messages, stores.cursors);
       const loaders = { ...conversationLoaders, userById: createUserLoader(stores.users) };
       const conversations = createConversationService({

@@ -15,6 +15,8 @@ import { createTurnService } from '../../src/conversations/turns.ts';
 import { createEventQueue } from '../../src/kernel/event-queue.ts';
 import type { TenantId } from '../../src/tenancy/tenant-id.ts';
 import type { UsageEvent } from '../../src/usage/model.ts';
+import { UNLIMITED } from '../../src/tenants/model.ts';
+import { createTokenQuota } from '../../src/usage/quota.ts';
 import { createUsageService } from '../../src/usage/service.ts';
 import { createTestClock, type TestClock } from './clock.ts';
 import { collect } from './collect.ts';
@@ -82,10 +84,11 @@ export async function openBench(storage: Storage) {
   /** A server process: stores, streams and leases of its own. */
   function process() {
     const db = storage.connect({ clock });
-    const { usage: usageStore, cursors, ...own } = db.forTenant(tenantId);
+    const { usage: usageStore, quota: quotaStore, cursors, ...own } = db.forTenant(tenantId);
     const usage = createUsageService({ tenantId, store: usageStore, clock });
     const streams = createMemoryStreamLogs(clock).forTenant(tenantId);
-    const watched = watchStores({ ...own, streams, meter: usage });
+    const quota = createTokenQuota({ store: quotaStore, limits: UNLIMITED, reserveTokens: 4_000 });
+    const watched = watchStores({ ...own, streams, meter: usage, quota });
     const { stores } = watched;
     const script = createScriptedSource();
     const faults: unknown[] = [];

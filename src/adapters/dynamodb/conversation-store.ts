@@ -142,6 +142,11 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
       await table.update(keys.conversation(turn.conversationId), { remove: LOCK }, equals('turn', turn.id));
     },
 
+    async revert(turn) {
+      const changes = { remove: LOCK, add: { lastSeq: -2 } };
+      await table.update(keys.conversation(turn.conversationId), changes, equals('turn', turn.id));
+    },
+
     async markDeleting(id, dueMs) {
       const key = keys.conversation(id);
       const changes = { set: { deleting: true, ...dueAt(dueMs, key) }, remove: LISTS };

@@ -9,6 +9,7 @@ import type { TenantId } from '../../tenancy/tenant-id.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
 import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
+import { createQuotaStore } from './quota-store.ts';
 import { openTable } from './table.ts';
 import { createTables, enableTimeToLive, pingTable, type TableNames } from './tables.ts';
 import { createTenantDirectory } from './tenant-directory.ts';
@@ -94,6 +95,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
       users: createUserStore(rows),
       sessions: createSessionStore(rows),
       usage: createUsageStore({ tenantId, table: usage, keys }, markedHours),
+      quota: createQuotaStore({ tenantId, table: usage, keys }),
     };
   }
 

@@ -60,6 +60,7 @@ export function tenantKeys(tenantId: TenantId) {
     turn: (turnKey: string): Key => key('S', 'TURN', turnKey),
     usageEvent: (hour: string, id: string): Key => key(join(id), 'E', hour, '0'),
     usageEventsOf: (hour: string) => ({ PK: partition('E', hour, '0') }),
+    quota: (month: string): Key => key(join(month), 'Q'),
     usageHour: (hour: string): Key => key(`H#${join(hour)}`, 'R'),
     usageHours: (from: string, to: string) => ({
       PK: partition('R'),

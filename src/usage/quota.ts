@@ -1,0 +1,76 @@
+import { isoTime } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
+import { ulidTime } from '../kernel/ids.ts';
+import type { QuotaPeriod, QuotaStore, TokenLimits } from './ports.ts';
+
+/** The tokens of one tenant: reserved before an agent is asked, settled when the answer has ended. */
+export interface TokenQuota {
+  /** @throws QUOTA_EXCEEDED with `limit`, `remaining`, `resetAt`. */
+  reserve(turnId: string): Promise<void>;
+  /** Holds more for a turn that used more than it reserved. Never refuses: the tokens are used already. */
+  raise(turnId: string, used: number): Promise<void>;
+  /** Replaces the hold by what was used; without a hold nothing is changed. `fence`: a late reserve of the same turn fails. */
+  settle(turnId: string, used: number, options?: { readonly fence?: boolean }): Promise<void>;
+}
+
+export interface TokenQuotaDependencies {
+  readonly store: QuotaStore;
+  readonly limits: TokenLimits;
+  /** Held for a turn whose use nobody knows yet. */
+  readonly reserveTokens: number;
+}
+
+/** The month and the day of a turn, and the moments at which they end. */
+export function periodOf(turnId: string): QuotaPeriod & { readonly dayEnds: string; readonly monthEnds: string } {
+  const at = new Date(ulidTime(turnId));
+  const [year, month, day] = [at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate()];
+  return {
+    month: at.toISOString().slice(0, 7),
+    day: at.toISOString().slice(8, 10),
+    dayEnds: isoTime(Date.UTC(year, month, day + 1)),
+    monthEnds: isoTime(Date.UTC(year, month + 1)),
+  };
+}
+
+const exceeded = (what: string, limit: number, resetAt: string) =>
+  new AppError('QUOTA_EXCEEDED', `The tenant's tokens of this ${what} are used up.`, { limit, remaining: 0, resetAt });
+
+export function createTokenQuota({ store, limits, reserveTokens }: TokenQuotaDependencies): TokenQuota {
+  /** What this process holds, by turn: a first guess, which the store's conditions check. */
+  const held = new Map<string, number>();
+
+  return {
+    async reserve(turnId) {
+      const period = periodOf(turnId);
+      const against = await store.reserve(turnId, period, reserveTokens, limits);
+      if (against === null) {
+        held.set(turnId, reserveTokens);
+        return;
+      }
+      const { tokensPerDay, tokensPerMonth } = limits;
+      if (tokensPerMonth !== null && against.usedInMonth >= tokensPerMonth)
+        throw exceeded('month', tokensPerMonth, period.monthEnds);
+      if (tokensPerDay !== null && against.usedOnDay >= tokensPerDay)
+        throw exceeded('day', tokensPerDay, period.dayEnds);
+      throw new AppError('INTERRUPTED', 'The turn was given up meanwhile.', { retryable: true });
+    },
+
+    async raise(turnId, used) {
+      const from = held.get(turnId);
+      if (from === undefined || used <= from) return;
+      const to = Math.ceil(used / reserveTokens) * reserveTokens;
+      if (await store.raise(turnId, periodOf(turnId), { from, to }, limits)) held.set(turnId, to);
+    },
+
+    async settle(turnId, used, { fence = false } = {}) {
+      const period = periodOf(turnId);
+      let guess = held.get(turnId) ?? reserveTokens;
+      held.delete(turnId);
+      while (!(await store.settle(turnId, period, { held: guess, used, fence }))) {
+        const hold = (await store.state(period.month)).holds[turnId];
+        if (hold !== undefined) guess = hold;
+        else if (!fence || (await store.fence(turnId, period))) return; // settled before, or never held
+      }
+    },
+  };
+}
