@@ -350,7 +350,8 @@ export type Mutation = {
   readonly renameConversation: ConversationPayload;
   /**
    * Stores the message and has the agent answer it. Returns as soon as both messages are stored, unless `waitForCompletion`.
-   * The answer goes on whether or not anybody is connected. `CONVERSATION_BUSY` (with `messageId`) while a turn is running there.
+   * The answer goes on whether or not anybody is connected. `CONVERSATION_BUSY` (with `messageId`) while a turn is running there;
+   * `QUOTA_EXCEEDED` (with `limit`, `remaining`, `resetAt`) once the tenant's tokens of the day or month are used up.
    */
   readonly sendMessage: SendMessagePayload;
   /** Signs in with a password. An unknown tenant, an unknown user and a wrong password look alike: `UNAUTHENTICATED`. */

@@ -108,7 +108,7 @@ const CRASHES: readonly {
     answer: { status: 'FAILED', content: 'So far' },
     tokens: 77,
   },
-  ...['messages.end', 'meter.recordTurn', 'conversations.unlock'].map((step) => ({
+  ...['messages.end', 'meter.recordTurn', 'quota.settle', 'conversations.unlock'].map((step) => ({
     name: step,
     crash: dyingAfter(step, answered),
     answer: { status: 'COMPLETED', content: 'All of it.' },
@@ -153,6 +153,7 @@ describe.each(CRASHES)('after a crash behind $name', ({ crash, answer, tokens })
     expect(usage[0]).toMatchObject({ userId: bench.conversation.ownerId, agentId: 'support' });
     const used = usage.map((event) => (event.kind === 'TURN' ? event.inputTokens + event.outputTokens : NaN));
     expect(used).toEqual([tokens]);
+    expect(await bench.quota()).toMatchObject({ usedInMonth: tokens, holds: {} });
 
     expect((await bench.state())?.conversation.messageCount).toBe(2);
     expect((await bench.state())?.lock).toBeNull();

@@ -163,6 +163,8 @@ export async function openBench(storage: Storage) {
     messages: () => direct.messages.range(conversation.id, 1, 100),
     usage: (): Promise<UsageEvent[]> => collect(direct.usage.events(clock.now() - 3_600_000, clock.now() + 3_600_000)),
     state: () => direct.conversations.state(conversation.id),
+    /** The tokens of the month. */
+    quota: () => direct.quota.state('2026-11'),
     /** The one turn row of this tenant. */
     async turnRow(): Promise<Turn | null> {
       const [row] = (await storage.rowsOf(tenantId)).filter(({ PK }) => PK.includes('#TURN#'));
