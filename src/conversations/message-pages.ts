@@ -12,7 +12,7 @@ export interface SequenceRange {
 
 /** @throws BAD_USER_INPUT for a cursor of another conversation. */
 export function pageRange(conversation: Conversation, request: PageRequest, cursors: Cursors): SequenceRange {
-  const position = cursors.open(listName(conversation), request.cursor);
+  const position = cursors.open(listName(conversation), request);
   const last = conversation.messageCount;
   if (request.direction === 'forward') {
     const from = position === null ? 1 : Number(position) + 1;

@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { badInput } from '../kernel/errors.ts';
+import type { PageRequest } from '../kernel/page.ts';
 import type { TenantId } from './tenant-id.ts';
 
 const MAC_BYTES = 16;
@@ -7,8 +8,8 @@ const MAC_BYTES = 16;
 /** Cursors of one tenant's lists: a position and a signature over the tenant, the list and the position. */
 export interface Cursors {
   seal(list: string, position: string): string;
-  /** The position, or null for no cursor. @throws BAD_USER_INPUT for a cursor that was altered, or made for another tenant or list. */
-  open(list: string, cursor: string | null): string | null;
+  /** The position of a page request's cursor, or null without one. @throws BAD_USER_INPUT for a cursor that was altered, or made for another tenant or list. */
+  open(list: string, request: Pick<PageRequest, 'direction' | 'cursor'>): string | null;
 }
 
 export function createCursors(secret: string, tenantId: TenantId): Cursors {
@@ -21,13 +22,13 @@ export function createCursors(secret: string, tenantId: TenantId): Cursors {
 
   return {
     seal,
-    open(list, cursor) {
+    open(list, { cursor, direction }) {
       if (cursor === null) return null;
       const position = Buffer.from(cursor.split('.')[0] ?? '', 'base64url').toString();
       // Sealed again and compared as text, so that a cursor has one spelling only.
       const [given, genuine] = [Buffer.from(cursor), Buffer.from(seal(list, position))];
       if (given.length !== genuine.length || !timingSafeEqual(given, genuine)) {
-        throw badInput('This cursor does not belong to this list.', 'cursor');
+        throw badInput('This cursor does not belong to this list.', direction === 'forward' ? 'after' : 'before');
       }
       return position;
     },

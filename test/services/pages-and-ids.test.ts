@@ -80,30 +80,35 @@ describe('a page of messages', () => {
     const { pageInfo } = messagePage(one, { from: 1, to: 1 }, [question], cursors);
     const request = { direction: 'forward', size: 5, cursor: pageInfo.endCursor } as const;
     expect(pageRange(one, request, cursors)).toEqual({ from: 2, to: 5 });
-    expect(() => pageRange(other, request, cursors)).toThrow(refused('cursor'));
+    expect(() => pageRange(other, request, cursors)).toThrow(refused('after'));
   });
 });
+
+/** The request for the page after this cursor. */
+const from = (cursor: string | null) => ({ cursor, direction: 'forward' }) as const;
 
 describe('a cursor', () => {
   const cursors = createCursors('a secret', acme);
 
   it('opens to what was sealed, whatever that is', () => {
     for (const position of ['1', '', '2026-11-20T12:00:00.000Z#conv-1', 'ä.b#c 🚀', '.'.repeat(300)])
-      expect(cursors.open('list', cursors.seal('list', position))).toBe(position);
-    expect(cursors.open('list', null)).toBeNull();
+      expect(cursors.open('list', from(cursors.seal('list', position)))).toBe(position);
+    expect(cursors.open('list', from(null))).toBeNull();
+    const backward = { cursor: 'x', direction: 'backward' } as const;
+    expect(() => cursors.open('list', backward)).toThrow(refused('before'));
   });
 
   it('of another tenant, another list or another secret is refused', () => {
     const sealed = cursors.seal('list', '7');
     for (const other of [createCursors('a secret', parseTenantId('globex')!), createCursors('another', acme)])
-      expect(() => other.open('list', sealed)).toThrow(refused('cursor'));
+      expect(() => other.open('list', from(sealed))).toThrow(refused('after'));
     for (const list of ['lis', 'list ', 'list2', ''])
-      expect(() => cursors.open(list, sealed)).toThrow(refused('cursor'));
+      expect(() => cursors.open(list, from(sealed))).toThrow(refused('after'));
   });
 
   it('does not confuse where the list ends and the position begins', () => {
-    expect(() => cursors.open('a', cursors.seal('a b', 'c'))).toThrow(refused('cursor'));
-    expect(() => cursors.open('a', cursors.seal('a","b', 'c'))).toThrow(refused('cursor'));
+    expect(() => cursors.open('a', from(cursors.seal('a b', 'c')))).toThrow(refused('after'));
+    expect(() => cursors.open('a', from(cursors.seal('a","b', 'c')))).toThrow(refused('after'));
   });
 
   it('that was altered at any one place is refused: there is one spelling of each', () => {
@@ -112,17 +117,17 @@ describe('a cursor', () => {
       for (const character of ['A', 'B', 'Q', '_', '-', '.', '!', '=']) {
         if (sealed[index] === character) continue;
         const altered = sealed.slice(0, index) + character + sealed.slice(index + 1);
-        expect(() => cursors.open('list', altered), altered).toThrow(refused('cursor'));
+        expect(() => cursors.open('list', from(altered)), altered).toThrow(refused('after'));
       }
     }
     for (const altered of [`${sealed}.`, `${sealed}.x`, `${sealed}=`, ` ${sealed}`, sealed.slice(0, -1), `!${sealed}`])
-      expect(() => cursors.open('list', altered), altered).toThrow(refused('cursor'));
+      expect(() => cursors.open('list', from(altered)), altered).toThrow(refused('after'));
   });
 
   it.each(['', '.', '..', 'garbage', 'é.é', '\u0000', 'eyJ.eyJ.sig', 'x'.repeat(100_000), '%2e'])(
     'that is garbage is refused',
     (text) => {
-      expect(() => cursors.open('list', text)).toThrow(refused('cursor'));
+      expect(() => cursors.open('list', from(text))).toThrow(refused('after'));
     },
   );
 });

@@ -20,7 +20,7 @@ export function createIsolationCheck({ tenantId, knowledgeBaseIds }: Pick<Questi
   return {
     references(references: readonly RetrievedReference[] | undefined) {
       for (const { metadata } of references ?? []) {
-        if (metadata?.['tenantId'] !== tenantId) throw violation('a passage without the tenant in its metadata');
+        if (metadata?.['tenantId'] !== tenantId) throw violation('a passage of another tenant, or of none');
       }
     },
     knowledgeBase(id: string | undefined) {

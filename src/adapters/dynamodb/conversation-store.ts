@@ -99,7 +99,7 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
     async list({ ownerId, agentId }, page) {
       const list = ownerId === null ? keys.allConversations() : keys.conversationsOf(ownerId);
       const name = `conversations ${ownerId ?? ''} ${agentId ?? ''}`;
-      const cursor = cursors.open(name, page.cursor);
+      const cursor = cursors.open(name, page);
       const found = await table.take<ConversationRow>(listQuery(list, page, cursor, agentId), page.size + 1);
       return pageOfRows(found, page, (row) => ({
         cursor: cursors.seal(name, `${row.act}#${row.id}`),
