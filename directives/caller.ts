@@ -1,6 +1,6 @@
 import { AppError } from '../src/kernel/errors.ts';
 import type { RequestContext } from '../src/context.ts';
-import type { Principal } from '../src/tenancy/principal.ts';
+import { tokenRefused, type Principal } from '../src/tenancy/principal.ts';
 
 /**
  * Who is calling. Asked anew for every field and every event of a subscription, so that a credential that ends meanwhile ends the access with it.
@@ -10,8 +10,6 @@ export function caller({ identity }: RequestContext, now: number): Principal {
   if (identity.fault) throw identity.fault;
   if (!identity.principal)
     throw new AppError('UNAUTHENTICATED', 'Sign in first: send `authorization: Bearer <access token>`.');
-  if (identity.principal.expiresAt <= now) {
-    throw new AppError('UNAUTHENTICATED', 'The access token is not valid, or has expired.');
-  }
+  if (identity.principal.expiresAt <= now) throw tokenRefused();
   return identity.principal;
 }

@@ -3,7 +3,7 @@ import { AppError } from '../kernel/errors.ts';
 import { readMeter } from './metering.ts';
 import type { Citation, Conversation, MessageError } from './model.ts';
 import type { AnswerPart, AnswerSource, ConversationStores } from './ports.ts';
-import { answerId, endTurn, type AnswerEnd, type PlacedTurn } from './turn-end.ts';
+import { answerId, endTurn, INTERRUPTED, type AnswerEnd, type PlacedTurn } from './turn-end.ts';
 
 /** How long a turn may go unrenewed before another instance may repair it, in milliseconds. */
 export const LEASE_MS = 60_000;
@@ -49,15 +49,6 @@ export interface GenerationDependencies {
   readonly clock: Clock;
   readonly log: TurnLog;
 }
-
-const INTERRUPTED: MessageError = {
-  code: 'INTERRUPTED',
-  message: 'The server stopped while the answer was being written.',
-  retryable: true,
-  retryAfterMs: null,
-};
-
-export const interruptedError = (): MessageError => INTERRUPTED;
 
 /** The error a message shows for what the agent or the server threw. Anything not meant for callers is masked. */
 function messageError(error: unknown): MessageError {

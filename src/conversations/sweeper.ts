@@ -1,10 +1,18 @@
 import { isoTime, type Clock } from '../kernel/clock.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import { interruptedError, LEASE_MS } from './generation.ts';
+import { LEASE_MS } from './generation.ts';
 import { NOTHING_USED } from './metering.ts';
 import type { Turn } from './model.ts';
 import type { ConversationStores, DueWork, DueWorkStore } from './ports.ts';
-import { answerId, endTurn, turnMessages, TURN_KEEP_MS, type PlacedTurn } from './turn-end.ts';
+import {
+  answerId,
+  endTurn,
+  INTERRUPTED_END,
+  turnMessages,
+  TURN_KEEP_MS,
+  type AnswerEnd,
+  type PlacedTurn,
+} from './turn-end.ts';
 
 /** How often each instance looks for work that was left behind. */
 export const SWEEP_EVERY_MS = 10_000;
@@ -103,13 +111,12 @@ async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock):
   await stores.turns.placed(placed, sequence);
   const draft = await stores.messages.draft(answerId(placed));
   const progress = await stores.streams.progress(answerId(placed));
-  const end = {
-    status: turn.cancelRequested ? 'CANCELLED' : 'FAILED',
+  const end: AnswerEnd = {
+    ...INTERRUPTED_END,
+    ...(turn.cancelRequested && { status: 'CANCELLED', error: null }),
     content: progress?.text ?? draft?.message.content ?? '',
-    citations: [],
-    error: turn.cancelRequested ? null : interruptedError(),
     metering: draft?.metering ?? NOTHING_USED,
     eventCount: progress?.lastEvent ?? 0,
-  } as const;
+  };
   await endTurn(stores, placed, end, clock, true);
 }

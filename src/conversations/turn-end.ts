@@ -29,6 +29,24 @@ export interface AnswerEnd {
   readonly eventCount: number;
 }
 
+/** Why an answer failed whose process stopped. */
+export const INTERRUPTED: MessageError = {
+  code: 'INTERRUPTED',
+  message: 'The server stopped while the answer was being written.',
+  retryable: true,
+  retryAfterMs: null,
+};
+
+/** The end of an answer nobody is writing any more: nothing came of it, as far as is known. */
+export const INTERRUPTED_END: AnswerEnd = {
+  status: 'FAILED',
+  content: '',
+  citations: [],
+  error: INTERRUPTED,
+  metering: NOTHING_USED,
+  eventCount: 0,
+};
+
 /** The two messages of a turn as they are stored when it begins. */
 export function turnMessages(turn: PlacedTurn, conversation: Conversation, at: string): readonly [Message, Message] {
   const common = {

@@ -4,7 +4,7 @@ import { AppError, badInput } from '../kernel/errors.ts';
 import { ulid } from '../kernel/ids.ts';
 import { isOperator } from '../tenancy/principal.ts';
 import { maySee, owns, requireOwner, type TenantScope } from '../tenancy/scope.ts';
-import { interruptedError, LEASE_MS, type Generations } from './generation.ts';
+import { LEASE_MS, type Generations } from './generation.ts';
 import { checkContent, checkIdempotencyKey } from './input.ts';
 import {
   isConversationId,
@@ -17,8 +17,7 @@ import {
 } from './model.ts';
 import type { ConversationLock, ConversationState, ConversationStores, LockResult } from './ports.ts';
 import { conversationNotFound, type ConversationService } from './service.ts';
-import { NOTHING_USED } from './metering.ts';
-import { endTurn, turnMessages, type PlacedTurn } from './turn-end.ts';
+import { endTurn, INTERRUPTED, INTERRUPTED_END, turnMessages, type PlacedTurn } from './turn-end.ts';
 import { followAnswer, withProgress } from './watching.ts';
 
 /** How long `waitForCompletion` waits: below the minute at which proxies commonly give up. */
@@ -143,10 +142,8 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
 
   /** This process was taken for dead before the messages were stored, and the turn was ended without them: end them too. */
   async function giveUp(turn: PlacedTurn): Promise<never> {
-    const error = interruptedError();
-    const end = { status: 'FAILED', content: '', citations: [], error, metering: NOTHING_USED, eventCount: 0 } as const;
-    await endTurn(stores, turn, end, clock);
-    throw new AppError('INTERRUPTED', error.message, { retryable: true });
+    await endTurn(stores, turn, INTERRUPTED_END, clock);
+    throw new AppError('INTERRUPTED', INTERRUPTED.message, { retryable: true });
   }
 
   /** The messages of a turn that an earlier call with the same key began; null when that call was refused meanwhile. */

@@ -7,7 +7,7 @@ import { useServer, type Extra } from 'graphql-ws/use/ws';
 import { WebSocketServer } from 'ws';
 import type { RequestContext } from '../context.ts';
 import { sleep, type Clock } from '../kernel/clock.ts';
-import { AppError } from '../kernel/errors.ts';
+import { tokenRefused } from '../tenancy/principal.ts';
 import type { EventStream } from './event-stream.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
 import { createSocketOperations, type SocketOperation, type SocketOperationsOptions } from './socket-operations.ts';
@@ -150,8 +150,7 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
 /** When the token ends: every subscription is told why, and then the socket is closed, so that the client returns with a fresh one. */
 function expire(state: SocketState, extra: Extra & Partial<SocketExtra>, clock: Clock) {
   state.expired = true;
-  const error = new AppError('UNAUTHENTICATED', 'The access token is not valid, or has expired.');
-  for (const stream of state.streams.values()) stream.refuse(error);
+  for (const stream of state.streams.values()) stream.refuse(tokenRefused());
   state.cancelExpiry = clock.after(EXPIRY_GRACE_MS, () => close(extra.socket));
   closeIfExpired(extra);
 }

@@ -1,3 +1,4 @@
+import { AppError } from '../kernel/errors.ts';
 import { ulid, ULID_PATTERN } from '../kernel/ids.ts';
 import type { TenantId } from './tenant-id.ts';
 
@@ -16,6 +17,10 @@ export interface Principal {
 }
 
 export const isOperator = (principal: Principal): boolean => principal.roles.includes('PLATFORM_OPERATOR');
+
+/** The one answer to every access token that does not, or no longer, prove who is calling: which check failed is nobody's business but ours. */
+export const tokenRefused = (options?: ErrorOptions): AppError =>
+  new AppError('UNAUTHENTICATED', 'The access token is not valid, or has expired.', {}, options);
 
 const USER_ID = new RegExp(`^user-${ULID_PATTERN}$`);
 

@@ -31,8 +31,6 @@ const split = (bytes: Buffer): Uint8Array[] =>
     bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES),
   );
 
-export type ContentStore = ReturnType<typeof createContentStore>;
-
 /**
  * Large contents, in rows of their own beside the message. Every attempt to store one is an edition of its own, named by the
  * message's row once that is written: an attempt that came too late leaves the content of the first as it is.

@@ -124,7 +124,8 @@ export function createMessageStore(rows: TenantRows, clock: Clock): MessageStore
       const keyed = ids.map(keyOf);
       const wanted = keyed.filter((key) => key !== null);
       const found = await withContent(await table.getMany<MessageRow>(wanted));
-      return keyed.map((key) => (key === null ? null : (found[wanted.indexOf(key)] ?? null)));
+      let next = 0;
+      return keyed.map((key) => (key === null ? null : (found[next++] ?? null)));
     },
 
     async range(conversationId, from, to) {

@@ -12,9 +12,8 @@ import { z } from 'zod';
 import type { AccessClaims } from '../../auth/model.ts';
 import type { AccessTokens } from '../../auth/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
-import { AppError } from '../../kernel/errors.ts';
 import { ulid } from '../../kernel/ids.ts';
-import type { Principal } from '../../tenancy/principal.ts';
+import { tokenRefused, type Principal } from '../../tenancy/principal.ts';
 import { parseTenantId } from '../../tenancy/tenant-id.ts';
 
 const ALGORITHM = 'ES256';
@@ -101,8 +100,7 @@ export async function createAccessTokens(
         });
         return principalOf(payload);
       } catch (error) {
-        // Which check failed is nobody's business but ours.
-        throw new AppError('UNAUTHENTICATED', 'The access token is not valid, or has expired.', {}, { cause: error });
+        throw tokenRefused({ cause: error });
       }
     },
   };
