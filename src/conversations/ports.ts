@@ -115,14 +115,32 @@ export interface StreamLog {
   /** Adds events in sequence. Events after the terminal one are dropped. The log is kept 15 minutes after it. */
   append(messageId: string, event: StreamEvent): Promise<void>;
   /**
-   * Every event after `after`, then live ones, ending with the terminal event, which comes whatever `after` is. Null when there is no such stream (any more).
-   * A reader that leaves changes nothing; `return()` takes effect at once.
+   * Every event after `after`, then live ones, ending with the terminal event, which comes whatever `after` is. Null when there is no such stream (any more),
+   * or it cannot be reached. A reader that leaves changes nothing; `return()` takes effect at once.
+   * The iteration throws INTERRUPTED (`retryable`) when the stream breaks off under its reader, who may read again from where it stopped.
    */
   read(messageId: string, after: number): Promise<AsyncIterableIterator<StreamEvent> | null>;
   /** How far the stream is; null when there is none. */
   progress(messageId: string): Promise<{ readonly text: string; readonly lastEvent: number } | null>;
   /** What was said so far is shown to nobody any more: from now on the stream has only its end. */
   withhold(messageId: string): Promise<void>;
+  /** This process writes the stream no more, because another took its turn over: its readers here break off, to go on with what the other writes. */
+  leave(messageId: string): Promise<void>;
+}
+
+/** Tells every instance at once that a turn is to stop. Best effort: the turn row says it too, and is read with every renewal of the lease. */
+export interface TurnSignals {
+  cancel(turnId: string): void;
+  onCancel(listener: (turnId: string) => void): void;
+}
+
+/** Counts the running generations of each tenant over all instances. */
+export interface GenerationSlots {
+  /** Takes one of the tenant's `max` places, or returns false when all are taken. It is held until it is released, and a minute at most after its process has died. */
+  take(tenantId: TenantId, turnId: string, max: number): Promise<boolean>;
+  release(tenantId: TenantId, turnId: string): Promise<void>;
+  /** Calls back when a place of this tenant may have become free on another instance. */
+  onFreed(listener: (tenantId: TenantId) => void): void;
 }
 
 /** What a turn asks an agent. */

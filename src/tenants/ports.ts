@@ -7,3 +7,22 @@ export interface TenantDirectory {
   /** Stores a tenant that does not exist yet. False when the id is taken: nothing is changed then. */
   create(tenant: Tenant): Promise<boolean>;
 }
+
+/** Whether a request may pass, and what its caller should know of that. */
+export interface RateVerdict {
+  readonly allowed: boolean;
+  /** Requests that may follow at once. */
+  readonly remaining: number;
+  /** How long until the next request may pass, in milliseconds; 0 when it may at once. */
+  readonly retryAfterMs: number;
+  /** When the whole limit is there again, in milliseconds since the Unix epoch. */
+  readonly resetAt: number;
+}
+
+/**
+ * Requests per minute of each tenant, by the generic cell rate algorithm: `perMinute` at once when rested, and then one every
+ * 60 s / `perMinute`. Unlike a fixed window it never lets twice the limit pass at a window's border.
+ */
+export interface RateLimiter {
+  take(tenantId: TenantId, perMinute: number): Promise<RateVerdict>;
+}

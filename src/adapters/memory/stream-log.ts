@@ -1,6 +1,7 @@
 import type { StreamLog } from '../../conversations/ports.ts';
 import { isTerminal, type StreamEvent } from '../../conversations/model.ts';
 import type { Clock } from '../../kernel/clock.ts';
+import { AppError } from '../../kernel/errors.ts';
 import type { TenantId } from '../../tenancy/tenant-id.ts';
 
 /** How long a stream can be read after its end, in milliseconds. */
@@ -15,6 +16,8 @@ interface Stream {
   text: string;
   ended: boolean;
   withheld: boolean;
+  /** Another process writes it now. */
+  left: boolean;
 }
 
 /** Streams of this process, of every tenant: `forTenant` gives the view of one. */
@@ -51,7 +54,7 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
       open(messageId) {
         const name = nameOf(messageId);
         if (!streams.has(name))
-          streams.set(name, { events: [], waiting: new Set(), text: '', ended: false, withheld: false });
+          streams.set(name, { events: [], waiting: new Set(), text: '', ended: false, withheld: false, left: false });
         return Promise.resolve();
       },
       append(messageId, event) {
@@ -79,11 +82,26 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
         if (stream) Object.assign(stream, { withheld: true, text: '' });
         return Promise.resolve();
       },
+      leave(messageId) {
+        const stream = streams.get(nameOf(messageId));
+        if (stream && !stream.ended) {
+          stream.left = true;
+          drop(nameOf(messageId));
+          for (const wake of [...stream.waiting]) wake();
+        }
+        return Promise.resolve();
+      },
     };
   }
 
   return { forTenant, count: () => streams.size };
 }
+
+/** What a reader is told whose stream ended before its answer did. */
+export const streamBroken = (): AppError =>
+  new AppError('INTERRUPTED', 'The stream broke off: subscribe again with the last sequence you have seen.', {
+    retryable: true,
+  });
 
 const DONE = { value: undefined, done: true } as const;
 
@@ -106,6 +124,7 @@ function readStream(stream: Stream, after: number): AsyncIterableIterator<Stream
       const event = nextEvent();
       if (event) return { value: event, done: false };
       if (stream.ended) return DONE;
+      if (stream.left) throw streamBroken();
       await new Promise<void>((wake) => {
         const woken = () => {
           stream.waiting.delete(woken);
