@@ -317,6 +317,17 @@ export type MessagePayload = {
   readonly message: Message;
 };
 
+/** The answer waits for its turn at the agent. It comes before any text, and again when the place changes. */
+export type MessageQueued = MessageEvent & {
+  readonly __typename?: 'MessageQueued';
+  /** The answer's message id. */
+  readonly messageId: Scalars['ID']['output'];
+  /** Its place in the queue: 1 is the next. */
+  readonly position: Scalars['Int']['output'];
+  /** The event's place in the stream. */
+  readonly sequence: Scalars['Int']['output'];
+};
+
 /** Who wrote a message. */
 export type MessageRole =
   /** The agent. */
@@ -351,7 +362,8 @@ export type Mutation = {
   /**
    * Stores the message and has the agent answer it. Returns as soon as both messages are stored, unless `waitForCompletion`.
    * The answer goes on whether or not anybody is connected. `CONVERSATION_BUSY` (with `messageId`) while a turn is running there;
-   * `QUOTA_EXCEEDED` (with `limit`, `remaining`, `resetAt`) once the tenant's tokens of the day or month are used up.
+   * `QUOTA_EXCEEDED` (with `limit`, `remaining`, `resetAt`) once the tenant's tokens of the day or month are used up;
+   * `RATE_LIMITED` (with `retryAfterMs`) while too many answers are waiting already.
    */
   readonly sendMessage: SendMessagePayload;
   /** Signs in with a password. An unknown tenant, an unknown user and a wrong password look alike: `UNAUTHENTICATED`. */
@@ -849,6 +861,7 @@ export type ResolversInterfaceTypes<_RefType extends Record<string, unknown>> = 
     | ( Omit<MessageCompleted, 'message'> & { message: _RefType['Message'] } )
     | ( MessageDelta )
     | ( Omit<MessageFailed, 'message'> & { message: _RefType['Message'] } )
+    | ( MessageQueued )
   ;
   Node:
     | ( ConversationModel )
@@ -890,6 +903,7 @@ export type ResolversTypes = {
   MessageEvent: ResolverTypeWrapper<ResolversInterfaceTypes<ResolversTypes>['MessageEvent']>;
   MessageFailed: ResolverTypeWrapper<Omit<MessageFailed, 'message'> & { message: ResolversTypes['Message'] }>;
   MessagePayload: ResolverTypeWrapper<Omit<MessagePayload, 'message'> & { message: ResolversTypes['Message'] }>;
+  MessageQueued: ResolverTypeWrapper<MessageQueued>;
   MessageRole: MessageRole;
   MessageStatus: MessageStatus;
   Mutation: ResolverTypeWrapper<Record<PropertyKey, never>>;
@@ -952,6 +966,7 @@ export type ResolversParentTypes = {
   MessageEvent: ResolversInterfaceTypes<ResolversParentTypes>['MessageEvent'];
   MessageFailed: Omit<MessageFailed, 'message'> & { message: ResolversParentTypes['Message'] };
   MessagePayload: Omit<MessagePayload, 'message'> & { message: ResolversParentTypes['Message'] };
+  MessageQueued: MessageQueued;
   Mutation: Record<PropertyKey, never>;
   NamedServiceUsage: NamedServiceUsage;
   Node: ResolversInterfaceTypes<ResolversParentTypes>['Node'];
@@ -1131,7 +1146,7 @@ export type MessageErrorResolvers<ContextType = RequestContext, ParentType exten
 };
 
 export type MessageEventResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['MessageEvent'] = ResolversParentTypes['MessageEvent']> = {
-  __resolveType: TypeResolveFn<'MessageCancelled' | 'MessageCitation' | 'MessageCompleted' | 'MessageDelta' | 'MessageFailed', ParentType, ContextType>;
+  __resolveType: TypeResolveFn<'MessageCancelled' | 'MessageCitation' | 'MessageCompleted' | 'MessageDelta' | 'MessageFailed' | 'MessageQueued', ParentType, ContextType>;
 };
 
 export type MessageFailedResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['MessageFailed'] = ResolversParentTypes['MessageFailed']> = {
@@ -1143,6 +1158,13 @@ export type MessageFailedResolvers<ContextType = RequestContext, ParentType exte
 
 export type MessagePayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['MessagePayload'] = ResolversParentTypes['MessagePayload']> = {
   message?: Resolver<ResolversTypes['Message'], ParentType, ContextType>;
+};
+
+export type MessageQueuedResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['MessageQueued'] = ResolversParentTypes['MessageQueued']> = {
+  messageId?: Resolver<ResolversTypes['ID'], ParentType, ContextType>;
+  position?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
+  sequence?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
+  __isTypeOf?: IsTypeOfResolverFn<ParentType, ContextType>;
 };
 
 export type MutationResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Mutation'] = ResolversParentTypes['Mutation']> = {
@@ -1309,6 +1331,7 @@ export type Resolvers<ContextType = RequestContext> = {
   MessageEvent?: MessageEventResolvers<ContextType>;
   MessageFailed?: MessageFailedResolvers<ContextType>;
   MessagePayload?: MessagePayloadResolvers<ContextType>;
+  MessageQueued?: MessageQueuedResolvers<ContextType>;
   Mutation?: MutationResolvers<ContextType>;
   NamedServiceUsage?: NamedServiceUsageResolvers<ContextType>;
   Node?: NodeResolvers<ContextType>;

@@ -26,6 +26,20 @@ export interface Config {
   readonly bedrockIdleTimeoutMs: number;
   /** Tokens held for a turn before anybody knows what it will use. */
   readonly quotaReserveTokens: number;
+  /** Turns that run, and that wait, at the same time in one process. */
+  readonly queue: {
+    readonly runningMax: number;
+    readonly runningPerTenantMax: number;
+    readonly waitingMax: number;
+    readonly waitingPerTenantMax: number;
+    readonly deadlineMs: number;
+  };
+  /** Turns of a tenant that run for one of another while both wait; 1 where a tenant is not named. */
+  readonly tenantWeights: ReadonlyMap<string, number>;
+  /** How long text of an answer may be held back to be sent together; the first text never is. */
+  readonly streamCoalesceMs: number;
+  /** Null: this is the only instance. */
+  readonly redisUrl: string | null;
   readonly demoPassword: string;
   readonly jwt: {
     readonly issuer: string;
@@ -66,6 +80,17 @@ const environment = z.object({
   EMULATOR_CHUNKS_PER_SECOND: whole(1, 100_000, 40),
   AGENTS_FILE: z.string().min(1).optional(),
   QUOTA_RESERVE_TOKENS: whole(1, 1_000_000, 4_000),
+  GENERATIONS_MAX: whole(1, 10_000, 100),
+  GENERATIONS_PER_TENANT_MAX: whole(1, 10_000, 60),
+  QUEUE_MAX: whole(0, 100_000, 1_000),
+  QUEUE_PER_TENANT_MAX: whole(0, 100_000, 250),
+  QUEUE_DEADLINE_MS: whole(1_000, 3_600_000, 120_000),
+  TENANT_WEIGHTS: z
+    .string()
+    .regex(/^([a-z][a-z0-9-]*=([1-9]\d?|100)(,|$))*$/, 'Write it like acme=3,globex=1, with weights from 1 to 100')
+    .default(''),
+  STREAM_COALESCE_MS: whole(0, 1_000, 40),
+  REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
   DEMO_PASSWORD: z.string().min(8).optional(),
   JWT_ISSUER: z.string().min(1).default('bedrock-graphql'),
   JWT_AUDIENCE: z.string().min(1).default('bedrock-graphql'),
@@ -157,6 +182,16 @@ function derive(env: Environment, faults: string[]): Config {
     bedrock: bedrockOf(env, faults),
     bedrockIdleTimeoutMs: env.BEDROCK_IDLE_TIMEOUT_MS,
     quotaReserveTokens: env.QUOTA_RESERVE_TOKENS,
+    queue: {
+      runningMax: env.GENERATIONS_MAX,
+      runningPerTenantMax: env.GENERATIONS_PER_TENANT_MAX,
+      waitingMax: env.QUEUE_MAX,
+      waitingPerTenantMax: env.QUEUE_PER_TENANT_MAX,
+      deadlineMs: env.QUEUE_DEADLINE_MS,
+    },
+    tenantWeights: weightsOf(env.TENANT_WEIGHTS),
+    streamCoalesceMs: env.STREAM_COALESCE_MS,
+    redisUrl: env.REDIS_URL ?? null,
     demoPassword: env.DEMO_PASSWORD ?? DEMO_PASSWORD_DEFAULT,
     jwt: {
       issuer: env.JWT_ISSUER,
@@ -167,6 +202,14 @@ function derive(env: Environment, faults: string[]): Config {
     secrets: embedded ? null : secretsOf(env, faults),
   };
 }
+
+const weightsOf = (text: string): ReadonlyMap<string, number> =>
+  new Map(
+    text.split(',').flatMap((part) => {
+      const [tenant, weight] = part.split('=');
+      return tenant && weight ? [[tenant, Number(weight)]] : [];
+    }),
+  );
 
 function storageOf({ STORAGE, DYNAMODB_ENDPOINT }: Environment, faults: string[]): Config['storage'] {
   if (STORAGE === 'embedded' && DYNAMODB_ENDPOINT)

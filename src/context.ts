@@ -24,6 +24,8 @@ export interface RequestContext {
   readonly namedTenant: string | null;
   readonly ipAddress: string | null;
   readonly userAgent: string | null;
+  /** Whether it is made for an event of a subscription, which was counted as a request when it was opened. */
+  readonly event: boolean;
   /** This installation's configuration, not any tenant's data. */
   readonly agents: AgentCatalogue;
 }

@@ -3,10 +3,14 @@ import { createBedrockAgents } from './adapters/bedrock/agent-runtime.ts';
 import { createBedrockClient } from './adapters/bedrock/client.ts';
 import { createDynamoDb, type DynamoDbOptions } from './adapters/dynamodb/index.ts';
 import { createAccessTokens, newSigningKey } from './adapters/jwt/access-tokens.ts';
+import { createMemoryGenerationSlots } from './adapters/memory/generation-slots.ts';
+import { createMemoryRateLimiter } from './adapters/memory/rate-limiter.ts';
 import { createMemoryStreamLogs } from './adapters/memory/stream-log.ts';
+import { createMemoryTurnSignals } from './adapters/memory/turn-signals.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
 import { createAuthService } from './auth/service.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
+import { createFairQueue } from './conversations/fair-queue.ts';
 import { createGenerations } from './conversations/generation.ts';
 import { createSweeper } from './conversations/sweeper.ts';
 import { systemClock, type Clock } from './kernel/clock.ts';
@@ -22,6 +26,7 @@ import { createLogger, turnFailure, type Logger } from './server/log.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
 import { createTenantService } from './tenants/service.ts';
+import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
 import { createTokenQuota } from './usage/quota.ts';
 import { createUsageService } from './usage/service.ts';
 
@@ -122,7 +127,15 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
     refreshTtlMs,
   });
+  const queue = createFairQueue({
+    options: { ...config.queue, weightOf: (tenantId) => config.tenantWeights.get(tenantId) ?? 1 },
+    slots: createMemoryGenerationSlots(),
+    clock,
+  });
   const generations = createGenerations({
+    queue,
+    signals: createMemoryTurnSignals(),
+    coalesceMs: config.streamCoalesceMs,
     source: createBedrockAgents({ client, definitionOf: (agentId) => agents.definition(agentId), clock }),
     clock,
     log: {
@@ -137,6 +150,17 @@ export async function start(config: Config, surroundings: Surroundings) {
     log: {
       sweepFailed: (work, err) => log.error({ work, err }, 'repair failed'),
       repaired: (work) => log.warn({ work }, 'repaired'),
+      parked: (work, err) => log.error({ work, err }, 'turn put aside: `npm run turns:retry` has it tried again'),
+    },
+  });
+  const quotaUpkeep = createQuotaUpkeep({
+    tenants: () => db.tenants.ids(),
+    storeOf: (tenantId) => db.forTenant(tenantId).quota,
+    openTurns: () => db.due.openTurns(),
+    clock,
+    log: {
+      released: (tenantId, turnId, tokens) => log.warn({ tenantId, turnId, tokens }, 'tokens released'),
+      upkeepFailed: (err) => log.error({ err }, 'quota upkeep failed'),
     },
   });
   const background = (work: Promise<void>) =>
@@ -146,7 +170,16 @@ export async function start(config: Config, surroundings: Surroundings) {
     const usersOf = (home: TenantId) => db.forTenant(home).users;
     await seedDemoData({ tenants: db.tenants, usersOf, hasher, clock, password: config.demoPassword });
   }
-  const binder = createContextBinder({ auth, tenants, agents, dataOf, generations, clock, background });
+  const binder = createContextBinder({
+    auth,
+    tenants,
+    agents,
+    dataOf,
+    generations,
+    limiter: createMemoryRateLimiter(clock),
+    clock,
+    background,
+  });
   const app = await startApp({
     ...config,
     tokens,
@@ -154,7 +187,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     agents,
     binder,
     generations,
-    sweeper,
+    background: [sweeper, quotaUpkeep],
     ping: db.ping,
     log,
     clock,

@@ -3,6 +3,8 @@ import type { ResolversTypes, SubscriptionMessageStreamArgs, SubscriptionResolve
 
 function shown(event: StreamEvent, messageId: string): ResolversTypes['MessageEvent'] {
   switch (event.type) {
+    case 'QUEUED':
+      return { __typename: 'MessageQueued', messageId, ...event };
     case 'DELTA':
       return { __typename: 'MessageDelta', messageId, ...event };
     case 'CITATION':

@@ -1,21 +1,20 @@
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
-import { readMeter } from './metering.ts';
-import type { Citation, Conversation, MessageError } from './model.ts';
-import type { AnswerPart, AnswerSource, ConversationStores } from './ports.ts';
-import { answerId, endTurn, INTERRUPTED, type AnswerEnd, type PlacedTurn } from './turn-end.ts';
+import type { TenantId } from '../tenancy/tenant-id.ts';
+import { createDraft, messageError } from './answer-draft.ts';
+import type { FairQueue, Place } from './fair-queue.ts';
+import type { Conversation } from './model.ts';
+import type { AnswerSource, ConversationStores, TurnSignals } from './ports.ts';
+import { createStreamWriter, type StreamWriter } from './stream-writer.ts';
+import { answerId, endTurn, INTERRUPTED, meterLateTokens, type AnswerEnd, type PlacedTurn } from './turn-end.ts';
+import { keepUp, type StopReason } from './upkeep.ts';
 
-/** How long a turn may go unrenewed before another instance may repair it, in milliseconds. */
-export const LEASE_MS = 60_000;
-/** How often the lease is renewed, and the partial answer stored, while the turn runs. */
-export const RENEW_EVERY_MS = 20_000;
-export const CHECKPOINT_EVERY_MS = 10_000;
+/** How often a waiting turn tells its readers how far it is. */
+const POSITION_EVERY_MS = 1_000;
 /** How long a turn that is stopped may take to end, in milliseconds. */
 const ENDING_MS = 5_000;
 /** An answer is stored and sent whole: longer ones are cut off here, in UTF-16 units. */
 export const ANSWER_CHARACTERS_MAX = 1_048_576;
-
-type StopReason = 'CANCELLED' | 'INTERRUPTED' | 'LOST';
 
 /** What the log of the process is told about turns; never the content of a message. */
 export interface TurnLog {
@@ -28,12 +27,16 @@ export interface GenerationWork {
   readonly conversation: Conversation;
   readonly knowledgeBaseIds: readonly string[];
   readonly stores: ConversationStores;
+  readonly place: Place;
 }
 
 /** The answers this process is generating. They belong to no request: a client that leaves changes nothing. */
 export interface Generations {
+  /** A place for a turn that is about to be stored. `max`: how many of its tenant's may run at a time. @throws RATE_LIMITED with `retryAfterMs`. */
+  enter(tenantId: TenantId, turnId: string, max: number | null): Place;
+  /** Runs the turn when its place comes up. */
   start(work: GenerationWork): void;
-  /** Stops the turn if it runs here. */
+  /** Stops the turn, wherever it runs. */
   cancel(turnId: string): void;
   /** Resolves once the turn no longer runs here, at once if it does not. */
   settled(turnId: string): Promise<void>;
@@ -46,112 +49,100 @@ export interface Generations {
 
 export interface GenerationDependencies {
   readonly source: AnswerSource;
+  readonly queue: FairQueue;
+  readonly signals: TurnSignals;
   readonly clock: Clock;
   readonly log: TurnLog;
+  /** How long text may be held back to be sent together. */
+  readonly coalesceMs: number;
 }
 
-/** The error a message shows for what the agent or the server threw. Anything not meant for callers is masked. */
-function messageError(error: unknown): MessageError {
-  if (!(error instanceof AppError)) {
-    return { code: 'INTERNAL', message: 'The answer failed unexpectedly.', retryable: true, retryAfterMs: null };
-  }
-  const { retryable, retryAfterMs } = error.details;
-  return {
-    code: error.code,
-    message: error.message,
-    retryable: retryable === true,
-    retryAfterMs: typeof retryAfterMs === 'number' ? retryAfterMs : null,
-  };
-}
-
-/** An answer while it is being written. */
-function createDraft(questionCharacters: number) {
-  const citations: Citation[] = [];
-  const meter = readMeter(questionCharacters);
-  let content = '';
-  let eventCount = 0;
-  return {
-    meter,
-    content: () => content,
-    /** Takes a part in, and returns the event it makes, if readers are to see one. */
-    take(part: AnswerPart, elapsedMs: number) {
-      meter.take(part, elapsedMs);
-      if (part.type === 'text' && part.text !== '') {
-        content += part.text;
-        return { sequence: ++eventCount, type: 'DELTA', text: part.text } as const;
-      }
-      if (part.type === 'citation') {
-        citations.push(part.citation);
-        return { sequence: ++eventCount, type: 'CITATION', citation: part.citation } as const;
-      }
-      return null;
-    },
-    end(status: AnswerEnd['status'], error: MessageError | null, elapsedMs: number): AnswerEnd {
-      // What came before a breach of isolation is withheld too: nobody knows where the foreign passage began to show.
-      const withheld = error?.code === 'ISOLATION_VIOLATION';
-      return {
-        status,
-        error,
-        content: withheld ? '' : content,
-        citations: withheld ? [] : citations,
-        metering: meter.total(elapsedMs),
-        eventCount,
-      };
-    },
-  };
-}
-
-export function createGenerations({ source, clock, log }: GenerationDependencies): Generations {
+export function createGenerations(deps: GenerationDependencies): Generations {
+  const { source, queue, signals, clock, log, coalesceMs } = deps;
   const running = new Map<string, { readonly stop: (reason: StopReason) => void; readonly settled: Promise<void> }>();
 
   let accepting = true;
   let closed = false;
 
-  async function run({ turn, conversation, knowledgeBaseIds, stores }: GenerationWork, control: AbortController) {
+  async function run(
+    { turn, conversation, knowledgeBaseIds, stores, place }: GenerationWork,
+    control: AbortController,
+  ) {
     const text = turn.content ?? '';
     const startedAt = clock.now();
     const elapsed = () => clock.now() - startedAt;
-    const draft = createDraft(text.length);
     const signal = control.signal;
-    const upkeep = keepAlive({ turn, stores, control, clock, log }, () => ({
-      content: draft.content(),
-      metering: draft.meter.total(elapsed()),
-    }));
+    const writer = createStreamWriter({ streams: stores.streams, messageId: answerId(turn), clock, coalesceMs });
+    const draft = createDraft(text.length, writer);
+    const upkeep = keepUp({
+      turn,
+      stores,
+      clock,
+      stop: (reason) => control.abort(reason),
+      draft: () => ({ content: draft.content(), metering: draft.meter.total(elapsed()) }),
+      failed: (error) => log.turnFailed(turn, error),
+    });
 
-    let end: AnswerEnd;
-    try {
-      const question = {
-        tenantId: turn.tenantId,
-        userId: turn.ownerId,
-        conversationId: turn.conversationId,
-        agentId: conversation.agentId,
-        knowledgeBaseIds,
-        text,
-      };
+    // From here on the turn costs something, and whoever repairs it must know.
+    const firstStep = once(() => upkeep.checkpoint().catch((error: unknown) => log.turnFailed(turn, error)));
+
+    async function ask() {
+      await waitForTurn(place, writer, signal);
+      const { tenantId, ownerId: userId, conversationId } = turn;
+      const { agentId } = conversation;
+      const question = { tenantId, userId, conversationId, agentId, knowledgeBaseIds, text };
       for await (const part of source.answer(question, signal)) {
         if (signal.aborted) break;
-        const event = draft.take(part, elapsed());
-        if (event) await stores.streams.append(answerId(turn), event);
+        await draft.take(part, elapsed());
+        if (part.type === 'step') firstStep();
         if (draft.content().length > ANSWER_CHARACTERS_MAX) throw answerTooLong();
       }
       signal.throwIfAborted();
       if (draft.content() === '') throw emptyAnswer();
+      await writer.flush();
+    }
+
+    let end: AnswerEnd;
+    try {
+      await ask();
       end = draft.end('COMPLETED', null, elapsed());
     } catch (error) {
       const reason = signal.aborted && !isBreach(error) ? (signal.reason as StopReason) : null;
       if (reason === null) log.turnFailed(turn, error);
       // What was said before a breach of isolation must not be replayed either.
-      if (isBreach(error)) await stores.streams.withhold(answerId(turn));
+      if (isBreach(error)) {
+        writer.discard();
+        await stores.streams.withhold(answerId(turn));
+      } else await writer.flush();
       if (reason === 'CANCELLED') end = draft.end('CANCELLED', null, elapsed());
       else end = draft.end('FAILED', reason === null ? messageError(error) : INTERRUPTED, elapsed());
     } finally {
       upkeep.stop();
+      place.leave();
       control.abort('LOST' satisfies StopReason); // whatever the agent call still holds open
     }
-    if (!upkeep.lost()) await endTurn(stores, turn, end, clock);
+    if (!upkeep.lost()) return endTurn(stores, turn, end, clock);
+    await stores.streams.leave(answerId(turn));
+    void meterLateTokens(stores, turn, end.metering, clock).catch((error: unknown) => log.turnLeft(turn, error));
   }
 
+  /** Waits for its turn, and tells the readers how far it is. */
+  async function waitForTurn(place: Place, writer: StreamWriter, signal: AbortSignal) {
+    const begun = new AbortController();
+    const turnToRun = place.turnToRun(signal).finally(() => begun.abort());
+    let told = 0;
+    while (!begun.signal.aborted) {
+      const position = place.position();
+      if (position > 0 && position !== told) await writer.queued((told = position));
+      await Promise.race([turnToRun, sleep(clock, POSITION_EVERY_MS, begun.signal)]);
+    }
+    await turnToRun;
+  }
+
+  signals.onCancel((turnId) => running.get(turnId)?.stop('CANCELLED'));
+
   return {
+    enter: (tenantId, turnId, max) => queue.enter(tenantId, turnId, max),
     start(work) {
       const control = new AbortController();
       const settled = run(work, control)
@@ -162,7 +153,11 @@ export function createGenerations({ source, clock, log }: GenerationDependencies
       if (closed) control.abort('INTERRUPTED' satisfies StopReason);
     },
     accepting: () => accepting,
-    cancel: (turnId) => running.get(turnId)?.stop('CANCELLED'),
+    cancel(turnId) {
+      const turn = running.get(turnId);
+      if (turn) turn.stop('CANCELLED');
+      else signals.cancel(turnId);
+    },
     settled: (turnId) => running.get(turnId)?.settled ?? Promise.resolve(),
     async drain(graceMs) {
       accepting = false;
@@ -176,55 +171,19 @@ export function createGenerations({ source, clock, log }: GenerationDependencies
   };
 }
 
-interface Upkeep {
-  readonly turn: PlacedTurn;
-  readonly stores: ConversationStores;
-  readonly control: AbortController;
-  readonly clock: Clock;
-  readonly log: TurnLog;
-}
-
-/** While the turn runs: renews its lease, notices a cancellation asked for elsewhere, and stores what there is of the answer. */
-function keepAlive(
-  { turn, stores, control, clock, log }: Upkeep,
-  draft: () => Parameters<ConversationStores['messages']['checkpoint']>[1],
-) {
-  let lost = false;
-  const renew = async () => {
-    const renewed = await stores.turns.renew(turn, clock.now() + LEASE_MS);
-    if (renewed === null) {
-      lost = true;
-      control.abort('LOST' satisfies StopReason);
-    } else if (renewed.cancelRequested) control.abort('CANCELLED' satisfies StopReason);
+/** Does it the first time only. */
+function once(task: () => unknown): () => void {
+  let done = false;
+  return () => {
+    if (!done) void task();
+    done = true;
   };
-  const stops = [
-    every(RENEW_EVERY_MS, renew),
-    every(CHECKPOINT_EVERY_MS, async () => {
-      const { content, metering } = draft();
-      await stores.messages.checkpoint(answerId(turn), { content, metering });
-      await stores.quota.raise(turn.id, metering.inputTokens + metering.outputTokens);
-    }),
-  ];
-
-  function every(ms: number, task: () => Promise<void>) {
-    let cancel: () => void;
-    const plan = () => {
-      cancel = clock.after(ms, () => {
-        // A failure is not the end of the turn: the next try may do, and if none does the lease runs out.
-        task().catch((error: unknown) => log.turnFailed(turn, error));
-        plan();
-      });
-    };
-    plan();
-    return () => cancel();
-  }
-
-  return { lost: () => lost, stop: () => stops.forEach((stop) => stop()) };
 }
 
 const isBreach = (error: unknown) => error instanceof AppError && error.code === 'ISOLATION_VIOLATION';
 
-const emptyAnswer = () => new AppError('AGENT_UNAVAILABLE', 'The agent ended without an answer.', { retryable: true });
+const emptyAnswer = () =>
+  new AppError('AGENT_UNAVAILABLE', 'The agent ended without an answer.', { retryable: true, retryAfterMs: 1_000 });
 
 const answerTooLong = () =>
   new AppError('AGENT_UNAVAILABLE', 'The answer is longer than this server stores; what fits was kept.', {

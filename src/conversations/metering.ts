@@ -129,6 +129,25 @@ export function readMeter(questionCharacters: number): TurnMeterReading {
   };
 }
 
+/**
+ * What a turn used whose process died: as far as it was stored, and estimated beyond that. A turn that asked its agent and
+ * stored no usage is charged its question, and the text that came after the last checkpoint.
+ */
+export function withUnreported(
+  stored: TurnMetering,
+  { questionCharacters, moreCharacters }: { readonly questionCharacters: number; readonly moreCharacters: number },
+): TurnMetering {
+  if (stored.attempts === 0) return stored;
+  const input = stored.inputTokens === 0 ? estimate(questionCharacters) : 0;
+  const output = estimate(moreCharacters);
+  return {
+    ...stored,
+    inputTokens: stored.inputTokens + input,
+    outputTokens: stored.outputTokens + output,
+    estimatedTokens: stored.estimatedTokens + input + output,
+  };
+}
+
 /** A turn's usage as its message shows it. */
 export const tokenUsage = (metering: TurnMetering): TokenUsage => ({
   inputTokens: metering.inputTokens,

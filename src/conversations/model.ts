@@ -92,10 +92,16 @@ export interface Turn {
   readonly leaseUntil: number;
   readonly cancelRequested: boolean;
   readonly done: boolean;
+  /** How often a sweeper has claimed it. */
+  readonly repairs: number;
+  /** Whether it was put aside because no repair ended it: nobody claims it until somebody has it retried. */
+  readonly parked: boolean;
 }
 
 /** An event of an answer's stream, without the message id, which the stream's key holds. */
 export type StreamEvent =
+  /** The turn waits: `position` - 1 others are to run before it. */
+  | { readonly sequence: number; readonly type: 'QUEUED'; readonly position: number }
   | { readonly sequence: number; readonly type: 'DELTA'; readonly text: string }
   | { readonly sequence: number; readonly type: 'CITATION'; readonly citation: Citation }
   | { readonly sequence: number; readonly type: 'COMPLETED' | 'FAILED' | 'CANCELLED'; readonly message: Message };

@@ -88,10 +88,14 @@ export interface TurnStore {
   placed(turn: Turn, sequence: number): Promise<Turn | null>;
   /** Extends the lease of the holder. Null when somebody else has taken the turn, or it is done: stop at once then. */
   renew(turn: Turn, leaseUntil: number): Promise<Turn | null>;
-  /** Takes over a turn whose lease ran out before `now`. Null when another was faster. */
+  /** Takes over a turn whose lease ran out before `now`, and counts that as a repair. Null when another was faster. */
   claim(key: string, now: number, leaseUntil: number): Promise<Turn | null>;
   /** Asks whoever runs the turn to stop. Null when there is no such turn, or it is done. */
   requestCancel(key: string): Promise<Turn | null>;
+  /** Puts a claimed turn aside, with the place of its messages: no sweeper finds it any more. */
+  park(turn: Turn, sequence: number | null, at: number): Promise<void>;
+  /** Has a turn that was put aside repaired again, as if for the first time. False when it is not parked. */
+  unpark(key: string, now: number): Promise<boolean>;
   /** Removes the row of a turn that was refused, so that its key is free again. */
   discard(turn: Turn): Promise<void>;
   /** Ends the turn: it is due no more, and its key is kept until `keepUntil`. */
@@ -103,9 +107,28 @@ export type DueWork =
   | { readonly kind: 'TURN'; readonly tenantId: TenantId; readonly turnKey: string }
   | { readonly kind: 'DELETION'; readonly tenantId: TenantId; readonly conversationId: string };
 
-/** Known to the sweeper only: it names the tenant of each piece of work, and the work is done with that tenant's stores. */
+/** A turn that was put aside after its repair had failed again and again: a dead letter. */
+export interface ParkedTurn {
+  readonly tenantId: TenantId;
+  readonly turnKey: string;
+  readonly turnId: string;
+  readonly parkedAt: string;
+}
+
+/** Known to background work only: it names the tenant of each piece of work, and the work is done with that tenant's stores. */
 export interface DueWorkStore {
   due(now: number): Promise<readonly DueWork[]>;
+  /** Ids of the turns that have not ended: running, waiting, due for repair, or parked. */
+  openTurns(): Promise<ReadonlySet<string>>;
+  /** Oldest first. */
+  parked(): Promise<readonly ParkedTurn[]>;
+}
+
+export interface StreamProgress {
+  /** The text so far; empty when it is withheld. */
+  readonly text: string;
+  readonly lastEvent: number;
+  readonly withheld: boolean;
 }
 
 /** The streams of one tenant's answers. */
@@ -121,7 +144,7 @@ export interface StreamLog {
    */
   read(messageId: string, after: number): Promise<AsyncIterableIterator<StreamEvent> | null>;
   /** How far the stream is; null when there is none. */
-  progress(messageId: string): Promise<{ readonly text: string; readonly lastEvent: number } | null>;
+  progress(messageId: string): Promise<StreamProgress | null>;
   /** What was said so far is shown to nobody any more: from now on the stream has only its end. */
   withhold(messageId: string): Promise<void>;
   /** This process writes the stream no more, because another took its turn over: its readers here break off, to go on with what the other writes. */
@@ -200,10 +223,21 @@ export interface TurnRecord extends TurnMetering {
   readonly errorCode: string | null;
 }
 
-/** Counts turns as usage. */
+/** What a turn turned out to have used after it was recorded: the difference, for better or worse. */
+export interface LateTokens {
+  readonly turnId: string;
+  readonly userId: string;
+  readonly agentId: string;
+  readonly modelId: string | null;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly estimatedTokens: number;
+}
+
+/** Counts turns as usage. Recording the same again changes nothing. */
 export interface TurnMeter {
-  /** Records a turn. Recording it again changes nothing. */
   recordTurn(record: TurnRecord): Promise<void>;
+  recordLateTokens(late: LateTokens): Promise<void>;
 }
 
 /** The tokens the tenant may still use. */
@@ -214,6 +248,8 @@ export interface TokenQuota {
   raise(turnId: string, used: number): Promise<void>;
   /** Replaces the hold by what was used. Without a hold nothing changes. `fence`: a reserve of the same turn that comes later fails. */
   settle(turnId: string, used: number, options?: { readonly fence?: boolean }): Promise<void>;
+  /** Counts what a turn turned out to have used after it was settled. Doing it again changes nothing. */
+  settleLate(turnId: string, tokens: number): Promise<void>;
 }
 
 /** The agents a tenant may talk to. */

@@ -1,11 +1,12 @@
 import { isoTime, type Clock } from '../kernel/clock.ts';
+import { repeat } from '../kernel/repeating.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import { LEASE_MS } from './generation.ts';
-import { NOTHING_USED } from './metering.ts';
+import { NOTHING_USED, withUnreported } from './metering.ts';
 import type { Turn } from './model.ts';
-import type { ConversationStores, DueWork, DueWorkStore } from './ports.ts';
+import type { ConversationState, ConversationStores, DueWork, DueWorkStore } from './ports.ts';
 import {
   answerId,
+  endAnswer,
   endTurn,
   INTERRUPTED_END,
   turnMessages,
@@ -13,9 +14,12 @@ import {
   type AnswerEnd,
   type PlacedTurn,
 } from './turn-end.ts';
+import { LEASE_MS } from './upkeep.ts';
 
 /** How often each instance looks for work that was left behind. */
 export const SWEEP_EVERY_MS = 10_000;
+/** Repairs of one turn that may fail before it is put aside. */
+export const REPAIRS_MAX = 5;
 
 export interface Sweeper {
   /** Repairs everything that is due now; returns how many pieces it finished. */
@@ -24,11 +28,19 @@ export interface Sweeper {
   start(): () => Promise<void>;
 }
 
+export interface SweepLog {
+  repaired(work: DueWork): void;
+  /** A round failed (null), or one piece of work, which will be tried again. */
+  sweepFailed(work: DueWork | null, error: unknown): void;
+  /** A turn was put aside, because its repair failed too often. */
+  parked(work: DueWork, error: unknown): void;
+}
+
 export interface SweeperDependencies {
-  readonly due: DueWorkStore;
+  readonly due: Pick<DueWorkStore, 'due'>;
   readonly storesOf: (tenantId: TenantId) => ConversationStores;
   readonly clock: Clock;
-  readonly log: { sweepFailed(work: DueWork | null, error: unknown): void; repaired(work: DueWork): void };
+  readonly log: SweepLog;
 }
 
 /**
@@ -41,8 +53,17 @@ export function createSweeper({ due, storesOf, clock, log }: SweeperDependencies
     if (work.kind === 'DELETION') return finishDeletion(stores, work.conversationId);
     const turn = await stores.turns.claim(work.turnKey, clock.now(), clock.now() + LEASE_MS);
     if (!turn) return false;
-    await repairTurn(stores, turn, clock);
-    return true;
+    try {
+      // More claims than tries: whoever claimed it died of it each time.
+      if (turn.repairs > REPAIRS_MAX) throw new Error('Every process that tried to repair this turn ended over it.');
+      await repairTurn(stores, turn, clock);
+      return true;
+    } catch (error) {
+      if (turn.repairs < REPAIRS_MAX) throw error;
+      await parkTurn(stores, turn, clock);
+      log.parked(work, error);
+      return false;
+    }
   }
 
   async function sweep() {
@@ -61,29 +82,8 @@ export function createSweeper({ due, storesOf, clock, log }: SweeperDependencies
 
   return {
     sweep,
-    start() {
-      let stopped = false;
-      let cancel = () => {};
-      let round = Promise.resolve();
-      const run = () => {
-        round = sweep().then(
-          () => plan(),
-          (error: unknown) => {
-            log.sweepFailed(null, error);
-            plan();
-          },
-        );
-      };
-      const plan = () => {
-        if (!stopped) cancel = clock.after(SWEEP_EVERY_MS, run);
-      };
-      run();
-      return () => {
-        stopped = true;
-        cancel();
-        return round;
-      };
-    },
+    start: () =>
+      repeat({ clock, everyMs: SWEEP_EVERY_MS, task: sweep, failed: (error) => log.sweepFailed(null, error) }),
   };
 }
 
@@ -96,9 +96,21 @@ async function finishDeletion(stores: ConversationStores, conversationId: string
   return true;
 }
 
+/** The place of a turn's messages: what its row says, or the lock that it took. */
+const sequenceOf = (turn: Turn, state: ConversationState | null): number | null =>
+  turn.sequence ?? (state?.lock?.turnId === turn.id ? state.lock.sequence : null);
+
+/** Puts a turn aside that cannot be repaired, so that its conversation is usable again. Its answer ends if that can be stored at all. */
+async function parkTurn(stores: ConversationStores, turn: Turn, clock: Clock): Promise<void> {
+  const sequence = sequenceOf(turn, await stores.conversations.state(turn.conversationId));
+  await stores.turns.park(turn, sequence, clock.now());
+  await stores.conversations.unlock(turn);
+  if (sequence !== null) await endAnswer(stores, { ...turn, sequence }, INTERRUPTED_END, clock).catch(() => null);
+}
+
 async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock): Promise<void> {
   const state = await stores.conversations.state(turn.conversationId);
-  const sequence = turn.sequence ?? (state?.lock?.turnId === turn.id ? state.lock.sequence : null);
+  const sequence = sequenceOf(turn, state);
   if (!state || sequence === null) {
     await stores.quota.settle(turn.id, 0, { fence: true });
     return stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
@@ -111,11 +123,17 @@ async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock):
   await stores.turns.placed(placed, sequence);
   const draft = await stores.messages.draft(answerId(placed));
   const progress = await stores.streams.progress(answerId(placed));
+  const stored = draft?.message.content ?? '';
+  // The stream may know more than the last checkpoint, or less, where it was out of reach for a while.
+  const content = progress && (progress.withheld || progress.text.length > stored.length) ? progress.text : stored;
   const end: AnswerEnd = {
     ...INTERRUPTED_END,
     ...(turn.cancelRequested && { status: 'CANCELLED', error: null }),
-    content: progress?.text ?? draft?.message.content ?? '',
-    metering: draft?.metering ?? NOTHING_USED,
+    content,
+    metering: withUnreported(draft?.metering ?? NOTHING_USED, {
+      questionCharacters: turn.content?.length ?? 0,
+      moreCharacters: Math.max(0, content.length - stored.length),
+    }),
     eventCount: progress?.lastEvent ?? 0,
   };
   await endTurn(stores, placed, end, clock, true);

@@ -1,4 +1,4 @@
-import { isoTime, type Clock } from '../kernel/clock.ts';
+import { isoTime, sleep, type Clock } from '../kernel/clock.ts';
 import { NOTHING_USED, tokenUsage, type TurnMetering } from './metering.ts';
 import {
   messageId,
@@ -85,6 +85,26 @@ export function turnMessages(turn: PlacedTurn, conversation: Conversation, at: s
   return [question, answer];
 }
 
+/** Stores the end of an answer, and returns what then stands there: an earlier end stands. */
+export function endAnswer(
+  { messages }: Pick<ConversationStores, 'messages'>,
+  turn: PlacedTurn,
+  end: AnswerEnd,
+  clock: Clock,
+) {
+  const { status, content, citations, error, metering, eventCount } = end;
+  const outcome = {
+    status,
+    content,
+    citations,
+    error,
+    completedAt: isoTime(clock.now()),
+    lastEvent: eventCount + 1,
+    usage: tokenUsage(metering),
+  };
+  return messages.end(answerId(turn), outcome, metering);
+}
+
 /**
  * Ends a turn: stores the answer, meters the turn, settles its tokens, unlocks the conversation, and only then tells the readers, so that whoever
  * hears of the end can send the next message at once. Closing the turn row comes last: until then the turn stays due.
@@ -99,18 +119,7 @@ export async function endTurn(
   clock: Clock,
   repaired = false,
 ): Promise<void> {
-  const { status, content, citations, error, metering, eventCount } = end;
-  const completedAt = isoTime(clock.now());
-  const outcome = {
-    status,
-    content,
-    citations,
-    error,
-    completedAt,
-    lastEvent: eventCount + 1,
-    usage: tokenUsage(metering),
-  };
-  const ended = await stores.messages.end(answerId(turn), outcome, metering);
+  const ended = await endAnswer(stores, turn, end, clock);
   if (ended) {
     const { message } = ended;
     await stores.meter.recordTurn({
@@ -120,7 +129,7 @@ export async function endTurn(
       userId: turn.ownerId,
       agentId: message.agentId ?? '',
       first: turn.sequence === 1,
-      status: message.status === 'STREAMING' ? status : message.status,
+      status: message.status === 'STREAMING' ? end.status : message.status,
       errorCode: message.error?.code ?? null,
     });
   }
@@ -129,6 +138,42 @@ export async function endTurn(
   await stores.conversations.unlock(turn);
   if (ended) await tellReaders(stores.streams, ended.message);
   await stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
+}
+
+/** How often, and how many times, a process that lost its turn looks whether the other has ended it: over two leases. */
+const LATE_LOOK_MS = 2_000;
+const LATE_LOOKS = 90;
+
+/**
+ * Meters what a turn used beyond what was recorded when another process ended it: that one knew only of the last checkpoint.
+ * The difference may be negative, where what was recorded had been estimated.
+ */
+export async function meterLateTokens(
+  stores: ConversationStores,
+  turn: PlacedTurn,
+  metering: TurnMetering,
+  clock: Clock,
+): Promise<void> {
+  let ended = await stores.messages.draft(answerId(turn));
+  for (let looks = 1; ended?.message.status === 'STREAMING' && looks < LATE_LOOKS; looks++) {
+    await sleep(clock, LATE_LOOK_MS);
+    ended = await stores.messages.draft(answerId(turn));
+  }
+  if (!ended || ended.message.status === 'STREAMING') return; // deleted, or parked: nothing was recorded that could be wrong
+  const recorded = ended.metering ?? NOTHING_USED;
+  const inputTokens = metering.inputTokens - recorded.inputTokens;
+  const outputTokens = metering.outputTokens - recorded.outputTokens;
+  if (inputTokens === 0 && outputTokens === 0) return;
+  await stores.meter.recordLateTokens({
+    turnId: turn.id,
+    userId: turn.ownerId,
+    agentId: ended.message.agentId ?? '',
+    modelId: metering.modelId,
+    inputTokens,
+    outputTokens,
+    estimatedTokens: metering.estimatedTokens - recorded.estimatedTokens,
+  });
+  await stores.quota.settleLate(turn.id, inputTokens + outputTokens);
 }
 
 async function tellReaders(streams: ConversationStores['streams'], message: Message) {

@@ -4,7 +4,8 @@ import { AppError, badInput } from '../kernel/errors.ts';
 import { ulid } from '../kernel/ids.ts';
 import { isOperator } from '../tenancy/principal.ts';
 import { maySee, owns, requireOwner, type TenantScope } from '../tenancy/scope.ts';
-import { LEASE_MS, type Generations } from './generation.ts';
+import type { Place } from './fair-queue.ts';
+import type { Generations } from './generation.ts';
 import { checkContent, checkIdempotencyKey } from './input.ts';
 import {
   isConversationId,
@@ -18,6 +19,7 @@ import {
 import type { ConversationLock, ConversationState, ConversationStores, LockResult } from './ports.ts';
 import { conversationNotFound, type ConversationService } from './service.ts';
 import { endTurn, INTERRUPTED, INTERRUPTED_END, turnMessages, type PlacedTurn } from './turn-end.ts';
+import { LEASE_MS } from './upkeep.ts';
 import { followAnswer, withProgress } from './watching.ts';
 
 /** How long `waitForCompletion` waits: below the minute at which proxies commonly give up. */
@@ -46,7 +48,8 @@ export interface TurnService {
   /**
    * Stores the message and starts the answer. A refusal stores nothing and leaves the key free.
    * @throws BAD_USER_INPUT; NOT_FOUND; FORBIDDEN when the caller sees the conversation but does not own it;
-   *   CONVERSATION_BUSY with `messageId`; IDEMPOTENCY_CONFLICT; QUOTA_EXCEEDED before the agent is asked.
+   *   CONVERSATION_BUSY with `messageId`; IDEMPOTENCY_CONFLICT; RATE_LIMITED with `retryAfterMs` when too many turns wait;
+   *   QUOTA_EXCEEDED before the agent is asked.
    */
   send(input: SendInput): Promise<SentTurn>;
   /** Stops an answer and returns it as it then is. @throws NOT_FOUND, FORBIDDEN; BAD_USER_INPUT for a message that is no answer. */
@@ -60,6 +63,8 @@ export interface TurnService {
 export interface TurnServiceDependencies {
   readonly scope: TenantScope;
   readonly knowledgeBaseIds: readonly string[];
+  /** Turns of the tenant that may run at the same time; null: any number. */
+  readonly concurrentGenerations: number | null;
   readonly stores: ConversationStores;
   readonly conversations: Pick<ConversationService, 'find' | 'findMessage'>;
   readonly generations: Generations;
@@ -94,6 +99,8 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       leaseUntil: clock.now() + LEASE_MS,
       cancelRequested: false,
       done: false,
+      repairs: 0,
+      parked: false,
     };
   }
 
@@ -103,7 +110,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     const held = result.state.lock;
     // A turn that has ended and a lock it left behind: the only case in which a lock is taken over.
     const holder = await stores.turns.get(held.turnKey);
-    const ended = !holder || holder.done || holder.id !== held.turnId;
+    const ended = !holder || holder.done || holder.parked || holder.id !== held.turnId;
     return ended ? stores.conversations.lock(turn, at, held) : result;
   }
 
@@ -124,7 +131,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     throw (reserved as PromiseRejectedResult).reason;
   }
 
-  async function start(turn: Turn): Promise<SentTurn> {
+  async function start(turn: Turn, place: Place): Promise<SentTurn> {
     const at = isoTime(clock.now());
     const { turn: placed, conversation } = await begin(turn, at);
     const [userMessage, assistantMessage] = turnMessages(placed, conversation, at);
@@ -135,7 +142,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       stores.streams.open(assistantMessage.id),
     ]);
     if (!current) return giveUp(placed);
-    generations.start({ turn: placed, conversation, knowledgeBaseIds: deps.knowledgeBaseIds, stores });
+    generations.start({ turn: placed, conversation, knowledgeBaseIds: deps.knowledgeBaseIds, stores, place });
     if (current.cancelRequested) generations.cancel(placed.id); // its conversation was deleted meanwhile
     return { userMessage, assistantMessage, conversation };
   }
@@ -178,23 +185,55 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
   }
 
   async function startOrAttach(turn: Turn): Promise<SentTurn> {
-    const opened = await stores.turns.open(turn);
-    if (opened.opened) return start(turn);
-    return (opened.existing && (await attach(turn, opened.existing))) || startOrAttach(turn);
+    const place = await enter(turn);
+    if ('sent' in place) return place.sent;
+    try {
+      const opened = await stores.turns.open(turn);
+      if (opened.opened) return await start(turn, place);
+      place.leave();
+      return (opened.existing && (await attach(turn, opened.existing))) || (await startOrAttach(turn));
+    } catch (error) {
+      place.leave();
+      throw error;
+    }
+  }
+
+  /** A place in the queue, before anything is stored. Where there is none, a repeated send still gets the turn that the first one began. */
+  async function enter(turn: Turn): Promise<Place | { readonly sent: SentTurn }> {
+    try {
+      return generations.enter(scope.tenantId, turn.id, deps.concurrentGenerations);
+    } catch (refusal) {
+      const first = turn.key === turn.id ? null : await stores.turns.get(turn.key);
+      const sent = first && (await attach(turn, first));
+      if (sent) return { sent };
+      throw refusal;
+    }
   }
 
   /** Waits for the end of an answer, at most `ms`, and returns the message as it then is. */
   async function awaitEnd(message: Message, ms: number): Promise<Message> {
-    const deadline = new AbortController();
-    const events = await followAnswer({ stores, clock }, message, 0);
-    void sleep(clock, ms, deadline.signal).then(() => events.return?.());
-    try {
-      for await (const event of events) if (isTerminal(event)) return event.message;
-    } finally {
-      deadline.abort();
+    const deadline = clock.now() + ms;
+    while (clock.now() < deadline) {
+      const ended = await endWithin(message, deadline - clock.now());
+      if (ended) return ended;
     }
     const [stored] = await stores.messages.getMany([message.id]);
     return withProgress(stores.streams, stored ?? message);
+  }
+
+  /** The end of an answer; null when the time is over, or the stream breaks off. */
+  async function endWithin(message: Message, ms: number): Promise<Message | null> {
+    const left = new AbortController();
+    const events = await followAnswer({ stores, clock }, message, 0);
+    void sleep(clock, ms, left.signal).then(() => events.return?.());
+    try {
+      for await (const event of events) if (isTerminal(event)) return event.message;
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+    } finally {
+      left.abort();
+    }
+    return null;
   }
 
   return {

@@ -1,5 +1,4 @@
 import type { Generations } from '../conversations/generation.ts';
-import type { Sweeper } from '../conversations/sweeper.ts';
 import type { AgentCatalogue } from '../agents/catalogue.ts';
 import type { AccessTokens } from '../auth/ports.ts';
 import type { ContextBinder } from '../context.ts';
@@ -23,7 +22,8 @@ export interface AppOptions {
   readonly agents: AgentCatalogue;
   readonly binder: ContextBinder;
   readonly generations: Generations;
-  readonly sweeper: Sweeper;
+  /** Work of its own that begins with the server; what `start` returns ends it, and resolves when nothing of it is under way. */
+  readonly background: readonly { start(): () => Promise<void> }[];
   readonly ping: () => Promise<void>;
   readonly log: Logger;
   readonly clock: Clock;
@@ -39,9 +39,9 @@ export interface App {
 /** How long sockets may take to say goodbye. */
 const SOCKET_GRACE_MS = 2_000;
 
-/** Serves the API: HTTP and WebSockets on one port, and the sweeper. @throws if the schema breaks the isolation policy. */
+/** Serves the API: HTTP and WebSockets on one port, and what goes on in the background. @throws if the schema breaks the isolation policy. */
 export async function startApp(options: AppOptions): Promise<App> {
-  const { log, clock, generations, sweeper } = options;
+  const { log, clock, generations, background } = options;
   const schema = createSchema(options.binder);
   const contextOf = createContextBuilder(options.tokens, options.agents);
   const apollo = createApollo({ schema, introspection: options.introspection, log, clock });
@@ -66,13 +66,13 @@ export async function startApp(options: AppOptions): Promise<App> {
     clock,
   });
   const url = await http.listen({ host: options.host, port: options.port });
-  const stopSweeping = sweeper.start();
+  const stops = background.map((work) => work.start());
 
   return {
     url,
     async stop() {
       draining = true;
-      const swept = stopSweeping();
+      const ended = Promise.all(stops.map((stop) => stop()));
       // Readers stay connected meanwhile: they are to see their answers end.
       await generations.drain(options.shutdownGraceMs);
       await ws.close(SOCKET_GRACE_MS);
@@ -82,7 +82,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       cancel();
       await generations.drain(0); // a turn that began while the sockets closed
       await apollo.stop();
-      await swept;
+      await ended;
     },
   };
 }

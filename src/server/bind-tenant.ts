@@ -10,6 +10,8 @@ import type { Clock } from '../kernel/clock.ts';
 import type { Cursors } from '../tenancy/cursor.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import type { Tenant, UsageLimits } from '../tenants/model.ts';
+import { createRequestLimit } from '../tenants/request-limit.ts';
+import type { RateLimiter } from '../tenants/ports.ts';
 import type { TenantService } from '../tenants/service.ts';
 import type { UsageService } from '../usage/service.ts';
 import { createUserLoader } from '../users/loaders.ts';
@@ -28,13 +30,15 @@ export interface BinderDependencies {
   readonly agents: AgentCatalogue;
   readonly dataOf: (tenantId: TenantId, limits: UsageLimits) => TenantData;
   readonly generations: Generations;
+  readonly limiter: RateLimiter;
   readonly clock: Clock;
   readonly background: (work: Promise<void>) => void;
 }
 
 /** Puts the services of one tenant together for one request: the only place where domains meet. */
 export function createContextBinder(deps: BinderDependencies): ContextBinder {
-  const { auth, tenants, agents, dataOf, generations, clock, background } = deps;
+  const { auth, tenants, agents, dataOf, generations, limiter, clock, background } = deps;
+  const countRequest = createRequestLimit(limiter);
 
   /** The tenant's agents that this installation has; the first one is the default. */
   const choose = (tenant: Tenant, agentId: string | null) => {
@@ -47,8 +51,9 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
     now: () => clock.now(),
     tenantOf: ({ tenantId }) => (tenantId === null ? Promise.resolve(null) : tenants.find(tenantId)),
 
-    async bindTenant({ namedTenant }, principal): Promise<TenantServices> {
+    async bindTenant({ namedTenant, event }, principal): Promise<TenantServices> {
       const tenant = await tenants.enter(principal, namedTenant);
+      if (!event) await countRequest(tenant, principal);
       const scope = { tenantId: tenant.id, principal };
       const stores = dataOf(tenant.id, tenant.limits);
       const conversationLoaders = createConversationLoaders(stores.conversations, stores.messages, stores.cursors);
@@ -63,6 +68,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const turns = createTurnService({
         scope,
         knowledgeBaseIds: tenant.knowledgeBaseIds,
+        concurrentGenerations: tenant.limits.concurrentGenerations,
         stores,
         conversations,
         generations,

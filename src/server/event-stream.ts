@@ -1,5 +1,5 @@
 import { GraphQLError, type ExecutionResult } from 'graphql';
-import type { AppError } from '../kernel/errors.ts';
+import { AppError } from '../kernel/errors.ts';
 import { appErrorOf } from './format-error.ts';
 
 /** Refusals that will not change while the subscription lasts: the first one ends it. */
@@ -7,6 +7,11 @@ const FINAL_CODES = ['UNAUTHENTICATED', 'FORBIDDEN', 'TENANT_INVALID', 'TENANT_S
 
 const isFinal = ({ errors }: ExecutionResult): boolean =>
   errors?.some((error) => FINAL_CODES.includes(appErrorOf(error)?.code ?? '')) ?? false;
+
+const refusalOf = (error: AppError): ExecutionResult => ({
+  data: null,
+  errors: [new GraphQLError(error.message, { originalError: error })],
+});
 
 /** The results of one subscription, and a way to end it with an error. */
 export interface EventStream extends AsyncIterableIterator<ExecutionResult, undefined> {
@@ -60,6 +65,8 @@ export function createEventStream(
         return { value: result, done: false };
       } catch (error) {
         end();
+        // A source that breaks off says why; anything else is not meant for the client.
+        if (error instanceof AppError) return { value: refusalOf(error), done: false };
         throw error;
       }
     },
@@ -68,7 +75,7 @@ export function createEventStream(
       return Promise.resolve(DONE);
     },
     refuse(error) {
-      refusal ??= { data: null, errors: [new GraphQLError(error.message, { originalError: error })] };
+      refusal ??= refusalOf(error);
       answer(refusal);
     },
     [Symbol.asyncIterator]() {

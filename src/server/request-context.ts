@@ -43,6 +43,7 @@ export function createContextBuilder(tokens: Pick<AccessTokens, 'verify'>, agent
     namedTenant: tenant,
     ipAddress,
     userAgent,
+    event: false,
     agents,
   });
 }

@@ -99,7 +99,7 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
       (rootValue) => {
         events++;
         // A context of its own: the guards look again, and nothing is answered from an earlier event's reads.
-        return execute({ ...operation, rootValue, contextValue: { ...operation.contextValue } });
+        return execute({ ...operation, rootValue, contextValue: { ...operation.contextValue, event: true } });
       },
       () => logEnd(operation, { errorCodes: [], events }),
     );

@@ -6,6 +6,8 @@ export interface TenantDirectory {
   get(id: TenantId): Promise<Tenant | null>;
   /** Stores a tenant that does not exist yet. False when the id is taken: nothing is changed then. */
   create(tenant: Tenant): Promise<boolean>;
+  /** The ids of all tenants, in alphabetical order. */
+  ids(): AsyncIterable<TenantId>;
 }
 
 /** Whether a request may pass, and what its caller should know of that. */

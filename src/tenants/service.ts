@@ -21,7 +21,12 @@ export interface TenantService {
   enter(principal: Principal, named: string | null): Promise<Tenant>;
 }
 
-export function createTenantService({ directory, clock }: { directory: TenantDirectory; clock: Clock }): TenantService {
+export interface TenantServiceDependencies {
+  readonly directory: Pick<TenantDirectory, 'get'>;
+  readonly clock: Clock;
+}
+
+export function createTenantService({ directory, clock }: TenantServiceDependencies): TenantService {
   const cache = new Map<TenantId, { readonly tenant: Promise<Tenant | null>; readonly readAt: number }>();
 
   const find: TenantService['find'] = (id) => {

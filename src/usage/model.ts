@@ -35,7 +35,21 @@ export interface SignInEvent {
   readonly latencyMs: number;
 }
 
-export type UsageEvent = ({ readonly kind: 'TURN' } & TurnEvent) | ({ readonly kind: 'SIGN_IN' } & SignInEvent);
+/** What a turn turned out to have used after it was recorded: the difference, for better or worse. It counts at the turn's time. */
+export interface LateTokensEvent {
+  readonly turnId: string;
+  readonly userId: string;
+  readonly agentId: string;
+  readonly modelId: string | null;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly estimatedTokens: number;
+}
+
+export type UsageEvent =
+  | ({ readonly kind: 'TURN' } & TurnEvent)
+  | ({ readonly kind: 'LATE_TOKENS' } & LateTokensEvent)
+  | ({ readonly kind: 'SIGN_IN' } & SignInEvent);
 
 export interface Percentiles {
   readonly p50: number;

@@ -52,4 +52,8 @@ export interface QuotaStore {
   ): Promise<boolean>;
   /** Refuses a turn without a hold any later one. False when it has one. */
   fence(turnId: string, period: QuotaPeriod): Promise<boolean>;
+  /** Adds tokens once: a second time under the same name, which is kept like a fence, changes nothing. */
+  addOnce(name: string, period: QuotaPeriod, tokens: number): Promise<void>;
+  /** Forgets fences. */
+  dropFences(month: string, names: readonly string[]): Promise<void>;
 }

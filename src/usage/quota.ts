@@ -11,6 +11,8 @@ export interface TokenQuota {
   raise(turnId: string, used: number): Promise<void>;
   /** Replaces the hold by what was used; without a hold nothing is changed. `fence`: a late reserve of the same turn fails. */
   settle(turnId: string, used: number, options?: { readonly fence?: boolean }): Promise<void>;
+  /** Counts what a turn turned out to have used after it was settled. Doing it again changes nothing. */
+  settleLate(turnId: string, tokens: number): Promise<void>;
 }
 
 export interface TokenQuotaDependencies {
@@ -72,5 +74,7 @@ export function createTokenQuota({ store, limits, reserveTokens }: TokenQuotaDep
         else if (!fence || (await store.fence(turnId, period))) return; // settled before, or never held
       }
     },
+
+    settleLate: (turnId, tokens) => store.addOnce(`${turnId}.late`, periodOf(turnId), tokens),
   };
 }

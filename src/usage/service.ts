@@ -2,7 +2,7 @@ import { isoTime, type Clock } from '../kernel/clock.ts';
 import { badInput } from '../kernel/errors.ts';
 import { ulid } from '../kernel/ids.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { TurnEvent, UsageSummary, UserUsage } from './model.ts';
+import type { LateTokensEvent, TurnEvent, UsageSummary, UserUsage } from './model.ts';
 import type { UsageStore } from './ports.ts';
 import { createSummary } from './summary.ts';
 
@@ -14,6 +14,7 @@ export const USERS_SHOWN_MAX = 1_000;
 export interface UsageService {
   /** Records a turn. Recording it again changes nothing. */
   recordTurn(turn: TurnEvent): Promise<void>;
+  recordLateTokens(late: LateTokensEvent): Promise<void>;
   recordSignIn(userId: string, latencyMs: number): Promise<void>;
   /** What was used in [start, end), to the millisecond. @throws BAD_USER_INPUT for an empty period, or one over 400 days. */
   summary(start: Date, end: Date): Promise<UsageSummary>;
@@ -30,6 +31,7 @@ export interface UsageServiceDependencies {
 export function createUsageService({ tenantId, store, clock }: UsageServiceDependencies): UsageService {
   return {
     recordTurn: (turn) => store.record({ kind: 'TURN', ...turn }),
+    recordLateTokens: (late) => store.record({ kind: 'LATE_TOKENS', ...late }),
     recordSignIn: (userId, latencyMs) => store.record({ kind: 'SIGN_IN', id: ulid(clock.now()), userId, latencyMs }),
 
     async summary(start, end) {

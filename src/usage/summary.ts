@@ -47,8 +47,6 @@ function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 
 function addTurn(tally: TurnTally, event: TurnEvent) {
   tally.turns++;
-  tally.input += event.inputTokens;
-  tally.output += event.outputTokens;
   if (event.attempts === 0) return; // it never reached the agent: a turn, but no invocation
   tally.runtime.latenciesMs.push(event.latencyMs);
   if (event.status === 'FAILED') tally.runtime.failures++;
@@ -108,14 +106,25 @@ export function createSummary(period: UsagePeriod) {
   let conversations = 0;
   services.set('RUNTIME', all.runtime);
 
+  /** Every tally a turn's tokens belong in. */
+  const talliesOf = ({ turnId, agentId, userId }: Pick<TurnEvent, 'turnId' | 'agentId' | 'userId'>) => [
+    all,
+    entry(agents, agentId, newTurns),
+    entry(users, userId, newTurns),
+    entry(hours, new Date(ulidTime(turnId)).getUTCHours(), newTurns),
+  ];
+
+  function takeTokens(
+    tally: TurnTally,
+    { inputTokens, outputTokens }: Pick<TurnEvent, 'inputTokens' | 'outputTokens'>,
+  ) {
+    tally.input += inputTokens;
+    tally.output += outputTokens;
+  }
+
   function takeTurn(event: TurnEvent) {
-    const hour = new Date(ulidTime(event.turnId)).getUTCHours();
-    for (const tally of [
-      all,
-      entry(agents, event.agentId, newTurns),
-      entry(users, event.userId, newTurns),
-      entry(hours, hour, newTurns),
-    ]) {
+    for (const tally of talliesOf(event)) {
+      takeTokens(tally, event);
       addTurn(tally, event);
     }
     estimatedTokens += event.estimatedTokens;
@@ -129,7 +138,10 @@ export function createSummary(period: UsagePeriod) {
   return {
     take(event: UsageEvent) {
       if (event.kind === 'TURN') takeTurn(event);
-      else service('IDENTITY').latenciesMs.push(event.latencyMs);
+      else if (event.kind === 'LATE_TOKENS') {
+        for (const tally of talliesOf(event)) takeTokens(tally, event);
+        estimatedTokens += event.estimatedTokens;
+      } else service('IDENTITY').latenciesMs.push(event.latencyMs);
     },
     total: (): UsageSummary => ({
       ...period,

@@ -25,7 +25,7 @@ const aTurnEvent = (atMs: number, more: Partial<Extract<UsageEvent, { kind: 'TUR
 
 const aSignIn = (atMs: number): UsageEvent => ({ kind: 'SIGN_IN', id: ulid(atMs), userId: 'user-1', latencyMs: 40 });
 
-const idOf = (event: UsageEvent): string => (event.kind === 'TURN' ? event.turnId : event.id);
+const idOf = (event: UsageEvent): string => (event.kind === 'SIGN_IN' ? event.id : event.turnId);
 const sorted = (events: readonly UsageEvent[]) => events.toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
 
 async function read(store: UsageStore, start: number, end: number): Promise<UsageEvent[]> {

@@ -33,7 +33,7 @@ function createSource(clock: TestClock) {
   let bound = 0;
   const events = createEventQueue<StreamEvent>({ onEnd: () => left++ });
   const tenants = createTenantService({
-    directory: { get: () => Promise.resolve(tenant), create: () => Promise.resolve(false) },
+    directory: { get: () => Promise.resolve(tenant) },
     clock,
   });
   return {
@@ -136,6 +136,7 @@ const contextOf = (principal: Principal): RequestContext => ({
   namedTenant: null,
   ipAddress: null,
   userAgent: null,
+  event: false,
   agents: createAgentCatalogue([]),
 });
 

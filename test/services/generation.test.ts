@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ANSWER_CHARACTERS_MAX, LEASE_MS } from '../../src/conversations/generation.ts';
+import { ANSWER_CHARACTERS_MAX } from '../../src/conversations/generation.ts';
+import { LEASE_MS } from '../../src/conversations/upkeep.ts';
 import { messageId } from '../../src/conversations/model.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { settle } from '../support/clock.ts';
@@ -217,8 +218,9 @@ describe('while it runs', () => {
   });
 
   it('a turn that another process has taken over stops silently: it stores, meters and tells nothing', async () => {
-    const { bench, process, answering, turn, ended } = await running();
+    const { bench, process, answering, turn, stream, ended } = await running();
     answering.say('Mine');
+    const brokenOff = expect(stream).rejects.toMatchObject({ code: 'INTERRUPTED', details: { retryable: true } });
     process.before('turns.renew', () => {
       throw new Error('out of reach');
     });
@@ -229,6 +231,7 @@ describe('while it runs', () => {
     process.before('turns.renew', null);
     await bench.clock.advance(20_000);
     await ended();
+    await brokenOff;
     expect(answering.signal.aborted).toBe(true);
     for (const step of ['messages.end', 'meter.recordTurn', 'conversations.unlock', 'turns.finish'])
       expect(process.finished).not.toContain(step);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LEASE_MS } from '../../src/conversations/generation.ts';
+import { LEASE_MS } from '../../src/conversations/upkeep.ts';
 import { createSweeper, SWEEP_EVERY_MS } from '../../src/conversations/sweeper.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { createTestClock, settle } from '../support/clock.ts';
@@ -187,7 +187,7 @@ describe('a deletion', () => {
       due: { due: () => Promise.resolve([deletion]) },
       storesOf: () => bench.process().stores,
       clock: bench.clock,
-      log: { sweepFailed: () => undefined, repaired: () => undefined },
+      log: { sweepFailed: () => undefined, repaired: () => undefined, parked: () => undefined },
     });
     expect(await sweeper.sweep()).toBe(0);
     expect(await bench.messages()).toHaveLength(2);
@@ -254,7 +254,7 @@ describe('sweeping', () => {
       },
       storesOf: (tenantId) => processes.get(tenantId)!.stores,
       clock: good.bench.clock,
-      log: { sweepFailed: (work) => failed.push(work?.tenantId), repaired: () => undefined },
+      log: { sweepFailed: (work) => failed.push(work?.tenantId), repaired: () => undefined, parked: () => undefined },
     });
     expect(await sweeper.sweep()).toBe(1);
     expect(failed).toEqual([bad.bench.tenantId]);
@@ -277,7 +277,7 @@ describe('sweeping', () => {
         throw new Error('nothing is due');
       },
       clock,
-      log: { sweepFailed: () => undefined, repaired: () => undefined },
+      log: { sweepFailed: () => undefined, repaired: () => undefined, parked: () => undefined },
     });
     const stop = sweeper.start();
     await settle();

@@ -44,7 +44,6 @@ function open(stored: Tenant | null = aTenant(acme)) {
         if (state.failing) return Promise.reject(new Error('out of reach'));
         return Promise.resolve(state.stored?.id === id ? state.stored : null);
       },
-      create: () => Promise.resolve(false),
     },
   });
   return { clock, state, tenants };
@@ -70,7 +69,6 @@ describe('a tenant is read at most once in 30 s', () => {
       clock,
       directory: {
         get: () => (state.reads++ === 0 ? answer.promise : Promise.resolve(aTenant(acme, { name: 'Second' }))),
-        create: () => Promise.resolve(false),
       },
     });
     const first = slow.find(acme);

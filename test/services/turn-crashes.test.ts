@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LEASE_MS } from '../../src/conversations/generation.ts';
+import { LEASE_MS } from '../../src/conversations/upkeep.ts';
 import type { Message } from '../../src/conversations/model.ts';
 import { settle } from '../support/clock.ts';
 import { collect } from '../support/collect.ts';
@@ -166,7 +166,7 @@ describe.each(CRASHES)('after a crash behind $name', ({ crash, answer, tokens })
 
   it('the repair that dies half-way is repaired in turn, with the same result', async () => {
     const bench = await crashed();
-    for (const step of ['turns.claim', 'messages.add', 'messages.end', 'meter.recordTurn', 'conversations.unlock']) {
+    for (const step of ['messages.add', 'messages.end', 'meter.recordTurn', 'conversations.unlock']) {
       await bench.clock.advance(LEASE_MS + 1);
       const dying = bench.process();
       const dead = dying.dieAfter(step);

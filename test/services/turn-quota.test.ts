@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CHECKPOINT_EVERY_MS } from '../../src/conversations/generation.ts';
+import { CHECKPOINT_EVERY_MS } from '../../src/conversations/upkeep.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { settle } from '../support/clock.ts';
 import { openEmbeddedStorage, type Storage } from '../support/dynamodb-storage.ts';

@@ -12,7 +12,7 @@ const START = Date.parse('2026-11-01T00:00:00.000Z');
 
 /** A store that keeps its events in a list. */
 function listStore(events: UsageEvent[] = []): UsageStore & { readonly list: UsageEvent[] } {
-  const idOf = (event: UsageEvent) => (event.kind === 'TURN' ? event.turnId : event.id);
+  const idOf = (event: UsageEvent) => (event.kind === 'SIGN_IN' ? event.id : event.turnId);
   return {
     list: events,
     record: (event) => {

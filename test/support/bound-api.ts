@@ -77,6 +77,7 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
     agents: createAgentCatalogue(demoAgentDefinitions),
     binder,
     generations: {
+      enter: () => ({ turnToRun: () => Promise.resolve(), position: () => 0, leave: () => {} }),
       start: () => {},
       cancel: () => {},
       settled: () => Promise.resolve(),
@@ -84,7 +85,7 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
       count: () => 0,
       accepting: () => true,
     },
-    sweeper: { sweep: () => Promise.resolve(0), start: () => () => Promise.resolve() },
+    background: [],
     ping: () => Promise.resolve(),
     log: captured.log,
     clock,

@@ -48,6 +48,8 @@ export function aTurn(conversation: Conversation, more: Partial<Turn> = {}): Tur
     leaseUntil: Date.parse(AT) + 60_000,
     cancelRequested: false,
     done: false,
+    repairs: 0,
+    parked: false,
     ...more,
   };
 }

@@ -20,11 +20,12 @@ export function turnsOf(tenantId: TenantId, userId: string, stores: Conversation
   };
   const generations = {
     ...{ start: () => {}, cancel: () => {}, settled: () => Promise.resolve(), drain: () => Promise.resolve() },
+    enter: () => ({ turnToRun: () => Promise.resolve(), position: () => 0, leave: () => {} }),
     count: () => 0,
     accepting: () => true,
   };
   return createTurnService({
-    ...{ scope, stores, generations, clock, knowledgeBaseIds: [], background: () => {} },
+    ...{ scope, stores, generations, clock, knowledgeBaseIds: [], concurrentGenerations: null, background: () => {} },
     conversations: { find: (id) => service().find(id), findMessage: (id) => service().findMessage(id) },
   });
 }

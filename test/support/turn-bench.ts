@@ -1,4 +1,7 @@
 import { createMemoryStreamLogs } from '../../src/adapters/memory/stream-log.ts';
+import { createMemoryGenerationSlots } from '../../src/adapters/memory/generation-slots.ts';
+import { createMemoryTurnSignals } from '../../src/adapters/memory/turn-signals.ts';
+import { createFairQueue, type FairQueueOptions } from '../../src/conversations/fair-queue.ts';
 import { createGenerations } from '../../src/conversations/generation.ts';
 import { createConversationLoaders } from '../../src/conversations/loaders.ts';
 import {
@@ -73,6 +76,21 @@ export function createScriptedSource() {
   };
 }
 
+/** A queue that nobody waits in. */
+const ROOMY: FairQueueOptions = {
+  runningMax: 100,
+  runningPerTenantMax: 100,
+  waitingMax: 100,
+  waitingPerTenantMax: 100,
+  deadlineMs: 120_000,
+  weightOf: () => 1,
+};
+
+export interface ProcessOptions extends Partial<FairQueueOptions> {
+  readonly coalesceMs?: number;
+  readonly concurrentGenerations?: number | null;
+}
+
 /** One tenant with one conversation on real stores and a test clock, and processes that serve it. */
 export async function openBench(storage: Storage) {
   const clock = createTestClock(Date.parse('2026-11-20T12:00:00.000Z'));
@@ -82,7 +100,7 @@ export async function openBench(storage: Storage) {
   await direct.conversations.create(conversation);
 
   /** A server process: stores, streams and leases of its own. */
-  function process() {
+  function process({ coalesceMs = 0, concurrentGenerations = null, ...queueOptions }: ProcessOptions = {}) {
     const db = storage.connect({ clock });
     const { usage: usageStore, quota: quotaStore, cursors, ...own } = db.forTenant(tenantId);
     const usage = createUsageService({ tenantId, store: usageStore, clock });
@@ -93,8 +111,16 @@ export async function openBench(storage: Storage) {
     const script = createScriptedSource();
     const faults: unknown[] = [];
     const background: Promise<void>[] = [];
+    const queue = createFairQueue({
+      options: { ...ROOMY, ...queueOptions },
+      slots: createMemoryGenerationSlots(),
+      clock,
+    });
     const generations = createGenerations({
       source: script.source,
+      queue,
+      signals: createMemoryTurnSignals(),
+      coalesceMs,
       clock,
       log: { turnFailed: (_turn, error) => faults.push(error), turnLeft: (_turn, error) => faults.push(error) },
     });
@@ -103,7 +129,11 @@ export async function openBench(storage: Storage) {
       due: { due: async (now) => (await db.due.due(now)).filter((work) => work.tenantId === tenantId) },
       storesOf: () => stores,
       clock,
-      log: { sweepFailed: (_work, error) => sweepFaults.push(error), repaired: () => undefined },
+      log: {
+        sweepFailed: (_work, error) => sweepFaults.push(error),
+        repaired: () => undefined,
+        parked: () => undefined,
+      },
     });
     const principal = {
       userId: conversation.ownerId,
@@ -127,6 +157,7 @@ export async function openBench(storage: Storage) {
       const turns = createTurnService({
         scope,
         knowledgeBaseIds: ['KBONE'],
+        concurrentGenerations,
         stores,
         conversations,
         generations,

@@ -55,7 +55,7 @@ const SIGN_IN = `mutation($input: SignInInput!) { signIn(input: $input) { access
 /** The configuration of tests: everything in memory, any port, no pauses between the chunks of an answer. */
 export function testConfig(overrides: Partial<Config> = {}): Config {
   const config = readConfig({ PORT: '0', DATA_DIR: ':memory:', LOG_LEVEL: 'silent', SHUTDOWN_GRACE_MS: '2000' });
-  return { ...config, bedrock: { kind: 'emulated', chunksPerSecond: Infinity }, ...overrides };
+  return { ...config, bedrock: { kind: 'emulated', chunksPerSecond: Infinity }, streamCoalesceMs: 0, ...overrides };
 }
 
 /** The whole product on a port of its own, with the demo tenants and a caller for each of their users. */

@@ -85,15 +85,25 @@ export const dueAt = (ms: number, key: Key): { readonly duePK: string; readonly 
   dueSK: `${new Date(ms).toISOString()}#${key.PK}`,
 });
 
-/** The partitions of the due index, each with the upper end of what is due by then. */
+/** The partitions of the due index. */
+export const allDuePartitions = (): string[] =>
+  Array.from({ length: DUE_SHARDS }, (_, shard) => join('SYS', 'DUE', String(shard)));
+
+/** Those partitions, each with the upper end of what is due by then. */
 export const duePartitions = (now: number) =>
-  Array.from({ length: DUE_SHARDS }, (_, shard) => ({
-    PK: join('SYS', 'DUE', String(shard)),
-    before: new Date(now).toISOString(),
-  }));
+  allDuePartitions().map((PK) => ({ PK, before: new Date(now).toISOString() }));
+
+/** The partition of the due index that holds what was put aside: no sweeper reads it. */
+export const PARKED = join('SYS', 'PARKED');
+
+export const parkedSince = (ms: number, key: Key) => ({
+  duePK: PARKED,
+  dueSK: `${new Date(ms).toISOString()}#${key.PK}`,
+});
 
 /** The directory of tenants. */
-export const directoryEntry = (tenantId: TenantId): Key => ({ PK: 'SYS#TENANTS', SK: join(tenantId) });
+export const directory = () => ({ PK: join('SYS', 'TENANTS') });
+export const directoryEntry = (tenantId: TenantId): Key => ({ ...directory(), SK: join(tenantId) });
 
 /** What a due row is, read from its key; null for a row no sweeper of this version knows. */
 export function parseDue(key: { readonly PK: string }): DueWork | null {

@@ -1,6 +1,6 @@
 import type { QuotaPeriod, QuotaState, QuotaStore, TokenLimits } from '../../usage/ports.ts';
 import type { TenantRows } from './conversation-store.ts';
-import { absent, anyOf, below, equals, type Condition } from './expressions.ts';
+import { absent, anyOf, below, equals, present, type Condition } from './expressions.ts';
 import type { Item } from './table.ts';
 
 const HOLD = 'r:';
@@ -74,6 +74,16 @@ export function createQuotaStore({ table, keys }: TenantRows): QuotaStore {
     async fence(turnId, { month }) {
       const result = await table.update(keys.quota(month), { set: { [FENCE + turnId]: true } }, absent(HOLD + turnId));
       return result.done;
+    },
+
+    async addOnce(name, period, tokens) {
+      const changes = { set: { [FENCE + name]: true }, add: counters(period, tokens) };
+      await table.update(keys.quota(period.month), changes, absent(FENCE + name));
+    },
+
+    async dropFences(month, names) {
+      if (names.length === 0) return;
+      await table.update(keys.quota(month), { remove: names.map((name) => FENCE + name) }, present('PK'));
     },
   };
 }

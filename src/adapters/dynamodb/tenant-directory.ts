@@ -1,6 +1,7 @@
 import type { Tenant } from '../../tenants/model.ts';
 import type { TenantDirectory } from '../../tenants/ports.ts';
-import { directoryEntry, tenantKeys } from './keys.ts';
+import { parseTenantId } from '../../tenancy/tenant-id.ts';
+import { directory, directoryEntry, tenantKeys } from './keys.ts';
 import type { Item, Table } from './table.ts';
 
 type TenantRow = Item & Tenant;
@@ -17,5 +18,11 @@ export const createTenantDirectory = (table: Table): TenantDirectory => ({
     // The entry follows the row it lists; writing it again mends a crash in between.
     await table.create(directoryEntry(tenant.id), { createdAt: tenant.createdAt });
     return created.done;
+  },
+  async *ids() {
+    for await (const { SK } of table.rows<Item & { SK: string }>({ ...directory(), keysOnly: true })) {
+      const id = parseTenantId(SK);
+      if (id !== null) yield id;
+    }
   },
 });

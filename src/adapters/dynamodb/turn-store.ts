@@ -1,8 +1,9 @@
 import type { Turn } from '../../conversations/model.ts';
 import type { DueWorkStore, TurnStore } from '../../conversations/ports.ts';
+import { isoTime } from '../../kernel/clock.ts';
 import { ulid } from '../../kernel/ids.ts';
 import { absent, below, equals, present } from './expressions.ts';
-import { dueAt, duePartitions, parseDue } from './keys.ts';
+import { allDuePartitions, dueAt, duePartitions, PARKED, parkedSince, parseDue, type Key } from './keys.ts';
 import type { Item, Table } from './table.ts';
 import type { TenantRows } from './conversation-store.ts';
 
@@ -17,8 +18,13 @@ interface TurnRow extends Item {
   readonly leaseUntil: number;
   readonly cancel?: boolean;
   readonly done?: boolean;
+  readonly repairs?: number;
+  readonly parkedAt?: string;
+  readonly v: number;
 }
 
+/** The form of the rows this version writes; a sweeper leaves those of a newer one to newer instances. */
+const VERSION = 1;
 /** Rows of one partition of the due index that one sweep takes up. */
 const DUE_ROWS = 100;
 
@@ -39,6 +45,8 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
     leaseUntil: row.leaseUntil,
     cancelRequested: row.cancel === true,
     done: row.done === true,
+    repairs: row.repairs ?? 0,
+    parked: row.parkedAt !== undefined,
   });
 
   return {
@@ -53,7 +61,7 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
         digest: contentDigest,
         leaseUntil,
         holder,
-        v: 1,
+        v: VERSION,
         ...dueAt(leaseUntil, rowKey),
       };
       let result = await table.create<TurnRow>(rowKey, row);
@@ -92,9 +100,23 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
 
     async claim(turnKey, now, leaseUntil) {
       const key = keys.turn(turnKey);
-      const changes = { set: { holder, leaseUntil, ...dueAt(leaseUntil, key) } };
-      const result = await table.update<TurnRow>(key, changes, below('leaseUntil', now), absent('done'));
+      const changes = { set: { holder, leaseUntil, ...dueAt(leaseUntil, key) }, add: { repairs: 1 } };
+      const mine = [below('leaseUntil', now), absent('done'), absent('parkedAt'), equals('v', VERSION)];
+      const result = await table.update<TurnRow>(key, changes, ...mine);
       return result.done ? turnOf(result.item) : null;
+    },
+
+    async park(turn, sequence, at) {
+      const key = keys.turn(turn.key);
+      const place = sequence === null ? {} : { seq: sequence };
+      const changes = { set: { ...place, parkedAt: isoTime(at), ...parkedSince(at, key) } };
+      await table.update(key, changes, equals('id', turn.id), equals('holder', holder), absent('done'));
+    },
+
+    async unpark(turnKey, now) {
+      const key = keys.turn(turnKey);
+      const changes = { set: { leaseUntil: now, ...dueAt(now, key) }, remove: ['parkedAt', 'repairs'] };
+      return (await table.update(key, changes, present('parkedAt'))).done;
     },
 
     async requestCancel(key) {
@@ -120,11 +142,36 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
 /** A name for this process as a holder of leases. */
 export const newHolder = (nowMs: number): string => ulid(nowMs);
 
-export const createDueWorkStore = (table: Table): DueWorkStore => ({
-  async due(now) {
-    const partitions = duePartitions(now).map(({ PK, before }) =>
-      table.take<Item & { PK: string }>({ index: 'due', PK, before, limit: DUE_ROWS }, DUE_ROWS),
-    );
-    return (await Promise.all(partitions)).flat().flatMap((row) => parseDue(row) ?? []);
-  },
-});
+export function createDueWorkStore(table: Table): DueWorkStore {
+  /** The turns that stand in a partition of the due index, which itself holds keys only. */
+  async function turnsIn(PK: string): Promise<(TurnRow & Key)[]> {
+    const keys: Key[] = [];
+    for await (const row of table.rows<Item & Key>({ index: 'due', PK }))
+      if (parseDue(row)?.kind === 'TURN') keys.push(row);
+    return (await table.getMany<TurnRow & Key>(keys, true)).filter((row) => row !== null);
+  }
+
+  return {
+    async due(now) {
+      const partitions = duePartitions(now).map(({ PK, before }) =>
+        table.take<Item & Key>({ index: 'due', PK, before, limit: DUE_ROWS }, DUE_ROWS),
+      );
+      return (await Promise.all(partitions)).flat().flatMap((row) => parseDue(row) ?? []);
+    },
+
+    async openTurns() {
+      const rows = await Promise.all([...allDuePartitions(), PARKED].map(turnsIn));
+      return new Set(rows.flat().map(({ id }) => id));
+    },
+
+    async parked() {
+      const rows = await turnsIn(PARKED);
+      return rows.flatMap((row) => {
+        const work = parseDue(row);
+        if (work?.kind !== 'TURN') return [];
+        const { tenantId, turnKey } = work;
+        return { tenantId, turnKey, turnId: row.id, parkedAt: row.parkedAt ?? '' };
+      });
+    },
+  };
+}

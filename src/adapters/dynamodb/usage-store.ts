@@ -12,8 +12,11 @@ const MARKERS_KEPT_MAX = 1_000;
 
 type EventRow = Item & UsageEvent;
 
-const idOf = (event: UsageEvent): string => (event.kind === 'TURN' ? event.turnId : event.id);
-const timeOf = (event: UsageEvent): number => ulidTime(idOf(event));
+/** The ULID whose time is the event's. */
+const ulidOf = (event: UsageEvent): string => (event.kind === 'SIGN_IN' ? event.id : event.turnId);
+/** What the row is named: a turn has one event of each kind. */
+const idOf = (event: UsageEvent): string => (event.kind === 'LATE_TOKENS' ? `${event.turnId}.late` : ulidOf(event));
+const timeOf = (event: UsageEvent): number => ulidTime(ulidOf(event));
 
 /**
  * The usage events of one tenant, in one partition an hour. The hour comes from the event's id, so that recording an event

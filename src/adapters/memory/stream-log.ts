@@ -75,7 +75,9 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
       },
       progress(messageId) {
         const stream = streams.get(nameOf(messageId));
-        return Promise.resolve(stream ? { text: stream.text, lastEvent: stream.events.length } : null);
+        if (!stream) return Promise.resolve(null);
+        const { text, withheld, events } = stream;
+        return Promise.resolve({ text, withheld, lastEvent: events.length });
       },
       withhold(messageId) {
         const stream = streams.get(nameOf(messageId));

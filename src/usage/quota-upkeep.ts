@@ -1,0 +1,94 @@
+import { sleep, type Clock } from '../kernel/clock.ts';
+import { ulidTime } from '../kernel/ids.ts';
+import { repeat } from '../kernel/repeating.ts';
+import type { TenantId } from '../tenancy/tenant-id.ts';
+import { periodOf } from './quota.ts';
+import type { QuotaStore } from './ports.ts';
+
+const HOUR_MS = 60 * 60 * 1000;
+/** Younger holds may belong to a turn that is just beginning. */
+const HOLD_AGE_MS = 15 * 60 * 1000;
+/** Between the two looks that find a hold without a turn: an index may lag behind its table. */
+const LOOK_AGAIN_MS = 60_000;
+const ULID_LENGTH = 26;
+
+export interface QuotaUpkeepDependencies {
+  readonly tenants: () => AsyncIterable<TenantId>;
+  readonly storeOf: (tenantId: TenantId) => QuotaStore;
+  /** Ids of the turns that have not ended, of every tenant. */
+  readonly openTurns: () => Promise<ReadonlySet<string>>;
+  readonly clock: Clock;
+  readonly log: {
+    released(tenantId: TenantId, turnId: string, tokens: number): void;
+    upkeepFailed(error: unknown): void;
+  };
+}
+
+interface StrayHold {
+  readonly tenantId: TenantId;
+  readonly month: string;
+  readonly turnId: string;
+  readonly tokens: number;
+}
+
+/**
+ * Tidies the quotas once an hour: gives back what is held for turns that have ended, by a process that came back from the dead, and
+ * drops fences that nobody can run into any more. A turn's use is settled by its end and by nothing else: a hold that is released
+ * here is not counted as used.
+ */
+export function createQuotaUpkeep({ tenants, storeOf, openTurns, clock, log }: QuotaUpkeepDependencies) {
+  const isOld = (id: string, ageMs: number) => clock.now() - ulidTime(id.slice(0, ULID_LENGTH)) > ageMs;
+
+  /** This month and the one before: a turn may end in the month after its own. */
+  function months(): string[] {
+    const now = new Date(clock.now());
+    const before = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - 1, 1);
+    return [clock.now(), before].map((ms) => new Date(ms).toISOString().slice(0, 7));
+  }
+
+  async function strayHolds(): Promise<StrayHold[]> {
+    const open = await openTurns();
+    const found: StrayHold[] = [];
+    for await (const tenantId of tenants()) {
+      for (const month of months()) {
+        const { holds } = await storeOf(tenantId).state(month);
+        for (const [turnId, tokens] of Object.entries(holds)) {
+          if (isOld(turnId, HOLD_AGE_MS) && !open.has(turnId)) found.push({ tenantId, month, turnId, tokens });
+        }
+      }
+    }
+    return found;
+  }
+
+  async function dropOldFences() {
+    for await (const tenantId of tenants()) {
+      const store = storeOf(tenantId);
+      for (const month of months()) {
+        const { fenced } = await store.state(month);
+        await store.dropFences(
+          month,
+          fenced.filter((name) => isOld(name, HOUR_MS)),
+        );
+      }
+    }
+  }
+
+  /** One round. Doing it on several instances at once is as good as doing it on one. */
+  async function pass(): Promise<void> {
+    const suspects = await strayHolds();
+    if (suspects.length > 0) {
+      await sleep(clock, LOOK_AGAIN_MS);
+      const open = await openTurns();
+      for (const { tenantId, turnId, tokens } of suspects.filter(({ turnId }) => !open.has(turnId))) {
+        const change = { held: tokens, used: 0, fence: true };
+        if (await storeOf(tenantId).settle(turnId, periodOf(turnId), change)) log.released(tenantId, turnId, tokens);
+      }
+    }
+    await dropOldFences();
+  }
+
+  return {
+    pass,
+    start: () => repeat({ clock, everyMs: HOUR_MS, task: pass, failed: (error) => log.upkeepFailed(error) }),
+  };
+}
