@@ -1,28 +1,24 @@
 import { createPasswordHasher } from './adapters/argon2/password-hasher.ts';
 import { createBedrockAgents } from './adapters/bedrock/agent-runtime.ts';
-import { createBedrockClient } from './adapters/bedrock/client.ts';
-import { createDynamoDb, type DynamoDbOptions } from './adapters/dynamodb/index.ts';
-import { createAccessTokens, newSigningKey } from './adapters/jwt/access-tokens.ts';
+import { createAccessTokens } from './adapters/jwt/access-tokens.ts';
 import { createMemoryGenerationSlots } from './adapters/memory/generation-slots.ts';
 import { createMemoryRateLimiter } from './adapters/memory/rate-limiter.ts';
 import { createMemoryStreamLogs } from './adapters/memory/stream-log.ts';
 import { createMemoryTurnSignals } from './adapters/memory/turn-signals.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
 import { createAuthService } from './auth/service.ts';
+import { openBedrock, openStorage, type Surroundings } from './backends.ts';
+import { createTables, retryParkedTurns } from './commands.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
 import { createFairQueue } from './conversations/fair-queue.ts';
 import { createGenerations } from './conversations/generation.ts';
 import { createSweeper } from './conversations/sweeper.ts';
-import { systemClock, type Clock } from './kernel/clock.ts';
-import { startBedrockEmulator, type BedrockEmulator } from './local/bedrock/emulator.ts';
-import { demoAgentDefinitions, seedDemoData } from './local/demo-data.ts';
-import { demoAgents, demoPassages } from './local/demo-corpus.ts';
-import { startLocalDynamoDb } from './local/dynamodb/engine.ts';
-import { loadSecrets } from './local/secrets.ts';
+import { systemClock } from './kernel/clock.ts';
+import { seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
 import { startApp } from './server/app.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
-import { createLogger, turnFailure, type Logger } from './server/log.ts';
+import { createLogger, turnFailure } from './server/log.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
 import { createTenantService } from './tenants/service.ts';
@@ -30,68 +26,8 @@ import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
 import { createTokenQuota } from './usage/quota.ts';
 import { createUsageService } from './usage/service.ts';
 
-/** What the embedded parts are called with: they check signatures as little as they check who is asking. */
-const EMBEDDED_CREDENTIALS = { accessKeyId: 'embedded', secretAccessKey: 'embedded' };
-/** The SDK's tries last as long as the embedded engine takes to restart. */
-const EMBEDDED_ATTEMPTS = 8;
-
 /** How often a process that npm started looks whether npm is still there. */
 const PARENT_CHECK_MS = 500;
-
-interface Closable {
-  close(): Promise<void>;
-}
-
-const NOTHING_TO_CLOSE: Closable = { close: () => Promise.resolve() };
-const NO_EMULATOR: Pick<BedrockEmulator, 'served' | 'close'> = { ...NOTHING_TO_CLOSE, served: () => [] };
-
-/** DynamoDB, the engine inside this process or the real one, and what the installation keeps to itself. */
-async function openStorage(config: Config, { clock, log, onDynamoDbRequest }: Surroundings) {
-  const { region, tablePrefix, storage, dataDir } = config;
-  const common = { region, tablePrefix, clock, ...(onDynamoDbRequest && { onRequest: onDynamoDbRequest }) };
-  if (storage.kind === 'dynamodb') {
-    if (!config.secrets) throw new Error('The configuration has no secrets.');
-    const { cursorSecret } = config.secrets;
-    const db = createDynamoDb({ ...common, cursorSecret, ...(storage.endpoint && { endpoint: storage.endpoint }) });
-    if (storage.endpoint) await db.createTables();
-    return { db, engine: NOTHING_TO_CLOSE, secrets: config.secrets };
-  }
-  const engine = await startLocalDynamoDb({
-    ...(dataDir !== null && { dataDir }),
-    clock,
-    onEvent: (event) => log.warn({ event }, 'embedded DynamoDB'),
-  });
-  // After the engine has locked the folder: of two processes that start at once, one makes the secrets.
-  const secrets = config.secrets ?? (await loadSecrets(dataDir, newSigningKey));
-  const embedded = { endpoint: engine.endpoint, credentials: EMBEDDED_CREDENTIALS, maxAttempts: EMBEDDED_ATTEMPTS };
-  const db = createDynamoDb({ ...common, cursorSecret: secrets.cursorSecret, ...embedded });
-  await db.createTables();
-  return { db, engine, secrets };
-}
-
-/** Bedrock: the emulator inside this process, or the real one. */
-async function openBedrock({ bedrock, region, bedrockIdleTimeoutMs: idleTimeoutMs }: Config, clock: Clock) {
-  if (bedrock.kind === 'aws') {
-    return {
-      client: createBedrockClient({ region, idleTimeoutMs }),
-      definitions: bedrock.agents,
-      emulator: NO_EMULATOR,
-    };
-  }
-  const { chunksPerSecond } = bedrock;
-  const emulator = await startBedrockEmulator({ agents: demoAgents, passages: demoPassages, chunksPerSecond, clock });
-  const credentials = EMBEDDED_CREDENTIALS;
-  const client = createBedrockClient({ region, idleTimeoutMs, endpoint: emulator.url, credentials });
-  return { client, definitions: demoAgentDefinitions, emulator };
-}
-
-/** What the product finds around it. */
-export interface Surroundings {
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** Told of every request to DynamoDB. */
-  readonly onDynamoDbRequest?: NonNullable<DynamoDbOptions['onRequest']>;
-}
 
 /** Puts the whole product together, and starts it. */
 export async function start(config: Config, surroundings: Surroundings) {
@@ -207,24 +143,13 @@ export async function start(config: Config, surroundings: Surroundings) {
   };
 }
 
-/** `npm run tables:create`: the tables an installation on DynamoDB needs, with time to live. Doing it again changes nothing. */
-async function createTables(config: Config) {
-  if (config.storage.kind === 'embedded')
-    throw new Error('The embedded engine makes its own tables; set STORAGE=dynamodb.');
-  const { region, tablePrefix, storage } = config;
-  const endpoint = storage.endpoint ? { endpoint: storage.endpoint } : {};
-  const db = createDynamoDb({ region, tablePrefix, cursorSecret: '', clock: systemClock, ...endpoint });
-  await db.createTables();
-  await db.enableTimeToLive();
-  db.close();
-  process.stdout.write(`The tables ${tablePrefix}app, ${tablePrefix}usage and ${tablePrefix}audit are there.\n`);
-}
-
 async function main() {
   const config = readConfig(processEnvironment());
-  if (process.argv[2] === 'create-tables') return createTables(config);
   const log = createLogger(config.logLevel);
-  const product = await start(config, { clock: systemClock, log });
+  const surroundings = { clock: systemClock, log };
+  if (process.argv[2] === 'create-tables') return createTables(config);
+  if (process.argv[2] === 'retry-turns') return retryParkedTurns(config, surroundings);
+  const product = await start(config, surroundings);
   let stopping = false;
   const stop = (signal: string) => {
     stopping = true;

@@ -39,7 +39,7 @@ export interface Place {
   turnToRun(signal: AbortSignal): Promise<void>;
   /** The turns that are to run before this one, and itself: 1 is the next. 0 where it does not wait. */
   position(): number;
-  /** Gives the place back, whether it waits or runs. */
+  /** Gives the place back, whether it waits or runs. A wait that is under way then never ends: abort it instead. */
   leave(): void;
 }
 
@@ -59,6 +59,8 @@ interface Waiting {
   readonly tenant: Line;
   state: 'ENTERED' | 'WAITING' | 'STARTING' | 'RUNNING' | 'LEFT';
   begin: () => void;
+  /** Forgets the deadline and the signal. */
+  settle: () => void;
   startedAt: number;
 }
 
@@ -173,6 +175,7 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
     line.held = false;
     if (turn.state === 'LEFT') return finish(turn);
     turn.state = 'RUNNING';
+    turn.settle();
     turn.startedAt = clock.now();
     pending--;
     line.pending--;
@@ -209,6 +212,7 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
     const { tenant: line, state } = turn;
     if (state === 'LEFT') return;
     turn.state = 'LEFT';
+    turn.settle();
     if (state === 'RUNNING') {
       turnMs += TURN_MS_WEIGHT * (clock.now() - turn.startedAt - turnMs);
       return finish(turn);
@@ -250,16 +254,16 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
     }
     const cancel = clock.after(options.deadlineMs, () => giveUp(full('The answer waited too long for its turn.')));
     signal.addEventListener('abort', aborted, { once: true });
-    turn.begin = () => {
+    turn.settle = () => {
       cancel();
       signal.removeEventListener('abort', aborted);
-      resolve();
     };
+    turn.begin = resolve;
     turn.state = 'WAITING';
     turn.tenant.waiting.push(turn);
     if (!round.includes(turn.tenant)) round.push(turn.tenant);
     pump();
-    return promise.finally(cancel);
+    return promise;
   }
 
   return {
@@ -273,7 +277,14 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
         throw full('Too many answers of this tenant are waiting.');
       pending++;
       line.pending++;
-      const turn: Waiting = { turnId, tenant: line, state: 'ENTERED', begin: () => undefined, startedAt: 0 };
+      const turn: Waiting = {
+        turnId,
+        tenant: line,
+        state: 'ENTERED',
+        begin: () => undefined,
+        settle: () => undefined,
+        startedAt: 0,
+      };
       return {
         turnToRun: (signal) => turnToRun(turn, signal),
         position: () => position(turn),

@@ -48,7 +48,7 @@ export interface ConversationStore {
   lock(turn: Turn, at: string, over?: ConversationLock): Promise<LockResult>;
   /** Gives the lock back, if this turn still holds it. */
   unlock(turn: Turn): Promise<void>;
-  /** Gives the lock back together with the numbers that came with it: no message was stored at them. */
+  /** Undoes a lock: the numbers that came with it, which no message was stored at, and the place in the lists. */
   revert(turn: Turn): Promise<void>;
   /** Takes it out of every list, and has it stay due until `purge`. Returns what was there, null where there was none. */
   markDeleting(id: string, dueAt: number): Promise<ConversationState | null>;

@@ -114,6 +114,12 @@ export const PLACES: readonly Place[] = [
   },
 
   { files: ['src/config.ts'], values: ['zod', 'node:*'], types: ['src/agents/model.ts', 'jose'] },
+  // What stands around the product, embedded or real, and what is done to it beside serving.
+  {
+    files: ['src/backends.ts', 'src/commands.ts'],
+    values: ['src/backends.ts', 'src/adapters/**', 'src/local/**', KERNEL],
+    types: ['src/config.ts', 'src/server/log.ts'],
+  },
   { files: ['src/main.ts'], values: ['**'], types: [] },
 ];
 

@@ -25,7 +25,9 @@ async function nothingIsLeft(bench: Bench) {
   expect(await bench.turnRow()).toBeNull();
   expect(await bench.due()).toEqual([]);
   expect(await bench.usage()).toEqual([]);
-  expect(await bench.state()).toMatchObject({ lock: null, conversation: { messageCount: 0 } });
+  // Not even its place in the list has changed.
+  const { updatedAt } = bench.conversation;
+  expect(await bench.state()).toMatchObject({ lock: null, conversation: { messageCount: 0, updatedAt } });
   expect((await bench.quota()).holds).toEqual({});
 }
 
@@ -33,6 +35,7 @@ describe.each(REFUSALS)('a turn is refused when $name', ({ error }) => {
   it('before the agent is asked, with nothing stored, nothing held and the key free; the next one has the first number', async () => {
     const bench = await openBench(storage);
     const process = bench.process();
+    await bench.clock.advance(5_000);
     process.before('quota.reserve', () => Promise.reject(error));
     await expect(process.send(QUESTION, KEY)).rejects.toBe(error);
     expect(process.generations.count()).toBe(0);

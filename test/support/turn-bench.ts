@@ -41,10 +41,12 @@ export interface Answering {
 export function createScriptedSource() {
   const begun: Answering[] = [];
   const waiting: ((answering: Answering) => void)[] = [];
+  const asked: string[] = [];
   const source: AnswerSource = {
     answer(question, signal) {
       const parts = createEventQueue<AnswerPart>({ onEnd: () => undefined });
       signal.addEventListener('abort', () => parts.fail(new Error('aborted')));
+      asked.push(question.conversationId);
       parts.push({ type: 'attempt' });
       const answering: Answering = {
         question,
@@ -61,6 +63,8 @@ export function createScriptedSource() {
   };
   return {
     source,
+    /** The conversations it was asked in so far. */
+    asked: (): readonly string[] => asked,
     /** The next answer that is asked for, or the last one that nobody has taken up. */
     next: (): Promise<Answering> => {
       const first = begun.shift();
@@ -96,7 +100,8 @@ export async function openBench(storage: Storage) {
   const clock = createTestClock(Date.parse('2026-11-20T12:00:00.000Z'));
   const tenantId: TenantId = storage.tenant();
   const conversation: Conversation = aConversation(tenantId);
-  const direct = storage.connect({ clock }).forTenant(tenantId);
+  const directDb = storage.connect({ clock });
+  const direct = directDb.forTenant(tenantId);
   await direct.conversations.create(conversation);
 
   /** A server process: stores, streams and leases of its own. */
@@ -201,9 +206,12 @@ export async function openBench(storage: Storage) {
       const [row] = (await storage.rowsOf(tenantId)).filter(({ PK }) => PK.includes('#TURN#'));
       return row ? direct.turns.get(row.PK.split('#')[3]!) : null;
     },
+    dueStore: directDb.due,
     /** Work that a sweeper would find, now or at any later time. */
     due: async () =>
-      (await storage.rowsOf(tenantId)).filter((row) => 'duePK' in row).map(({ PK, SK }) => `${PK} ${SK}`),
+      (await storage.rowsOf(tenantId))
+        .filter(({ duePK }) => String(duePK).startsWith('SYS#DUE'))
+        .map(({ PK, SK }) => `${PK} ${SK}`),
   };
 }
 

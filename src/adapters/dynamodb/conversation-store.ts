@@ -18,6 +18,8 @@ interface ConversationRow extends Item {
   readonly agentName: string;
   readonly createdAt: string;
   readonly act: string;
+  /** Its last activity before the turn that holds the lock, or held it last. */
+  readonly actBefore?: string;
   readonly version: number;
   readonly lastSeq: number;
   readonly turn?: string;
@@ -126,6 +128,7 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
         key,
         {
           set: { turn: turn.id, turnKey: turn.key, act: at, ...keys.listed(turn.conversationId, turn.ownerId, at) },
+          copy: { actBefore: 'act' },
           add: { lastSeq: 2 },
         },
         equals('uid', turn.ownerId),
@@ -143,8 +146,13 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
     },
 
     async revert(turn) {
-      const changes = { remove: LOCK, add: { lastSeq: -2 } };
-      await table.update(keys.conversation(turn.conversationId), changes, equals('turn', turn.id));
+      const key = keys.conversation(turn.conversationId);
+      const row = await table.get<ConversationRow>(key);
+      if (!row) return;
+      const act = row.actBefore ?? row.act;
+      const changes = { set: { act, ...keys.listed(row.id, row.uid, act) }, add: { lastSeq: -2 }, remove: LOCK };
+      // One that is being deleted stays as it is: it is in no list any more, and a lock without a turn holds nothing up.
+      await table.update(key, changes, equals('turn', turn.id), absent('deleting'));
     },
 
     async markDeleting(id, dueMs) {

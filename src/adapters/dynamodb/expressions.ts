@@ -56,15 +56,23 @@ export const anyOf =
 
 export interface Changes {
   readonly set?: Readonly<Record<string, unknown>>;
+  /** Attributes that take over what another held before the write. */
+  readonly copy?: Readonly<Record<string, string>>;
   readonly add?: Readonly<Record<string, number>>;
   readonly remove?: readonly string[];
 }
 
 /** An UpdateExpression; attributes to set that are undefined are left as they are. */
-export function updateExpression({ set = {}, add = {}, remove = [] }: Changes, bind: Bindings): string {
+export function updateExpression({ set = {}, copy = {}, add = {}, remove = [] }: Changes, bind: Bindings): string {
   const sets = Object.entries(set).filter(([, value]) => value !== undefined);
   const clauses = [
-    ['SET', sets.map(([name, value]) => `${bind.name(name)} = ${bind.value(value)}`)],
+    [
+      'SET',
+      [
+        ...sets.map(([name, value]) => `${bind.name(name)} = ${bind.value(value)}`),
+        ...Object.entries(copy).map(([name, from]) => `${bind.name(name)} = ${bind.name(from)}`),
+      ],
+    ],
     ['ADD', Object.entries(add).map(([name, value]) => `${bind.name(name)} ${bind.value(value)}`)],
     ['REMOVE', remove.map((name) => bind.name(name))],
   ] as const;

@@ -1,0 +1,120 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ulid } from '../../src/kernel/ids.ts';
+import { createQuotaUpkeep } from '../../src/usage/quota-upkeep.ts';
+import { periodOf } from '../../src/usage/quota.ts';
+import { settle } from '../support/clock.ts';
+import { openEmbeddedStorage, type Storage } from '../support/dynamodb-storage.ts';
+import { openBench, passTime, type Bench } from '../support/turn-bench.ts';
+
+let storage: Storage;
+beforeAll(async () => {
+  storage = await openEmbeddedStorage();
+});
+afterAll(() => storage.close());
+
+const MINUTE = 60_000;
+const NO_LIMITS = { tokensPerDay: null, tokensPerMonth: null };
+
+function upkeepOf(bench: Bench) {
+  const released: string[] = [];
+  const upkeep = createQuotaUpkeep({
+    // eslint-disable-next-line @typescript-eslint/require-await
+    tenants: async function* () {
+      yield bench.tenantId;
+    },
+    storeOf: () => bench.direct.quota,
+    openTurns: () => bench.dueStore.openTurns(),
+    clock: bench.clock,
+    log: {
+      released: (_tenantId, turnId) => released.push(turnId),
+      upkeepFailed: (error) => released.push(String(error)),
+    },
+  });
+  return { released, pass: () => passTime(bench.clock, upkeep.pass()) };
+}
+
+/** Tokens held for a turn that nobody knows. */
+async function hold(bench: Bench, tokens = 4_000) {
+  const turnId = ulid(bench.clock.now());
+  await bench.direct.quota.reserve(turnId, periodOf(turnId), tokens, NO_LIMITS);
+  return turnId;
+}
+
+it('a hold without a turn is released after a quarter of an hour, and its turn may hold nothing any more', async () => {
+  const bench = await openBench(storage);
+  const { released, pass } = upkeepOf(bench);
+  const turnId = await hold(bench);
+  await bench.clock.advance(14 * MINUTE);
+  await pass();
+  expect(released).toEqual([]);
+  await bench.clock.advance(2 * MINUTE);
+  await pass();
+  expect(released).toEqual([turnId]);
+  expect(await bench.quota()).toMatchObject({ usedInMonth: 0, holds: {}, fenced: [turnId] });
+  expect(await bench.direct.quota.reserve(turnId, periodOf(turnId), 1, NO_LIMITS)).not.toBeNull();
+});
+
+it('of a turn that runs, waits for repair, or was put aside, the hold stays', async () => {
+  const bench = await openBench(storage);
+  const { released, pass } = upkeepOf(bench);
+  const process = bench.process();
+  await process.send('Hello');
+  const answering = await process.script.next();
+  for (let minutes = 0; minutes < 20; minutes++) {
+    await bench.clock.advance(MINUTE / 3);
+    await bench.clock.advance(MINUTE / 3);
+    await bench.clock.advance(MINUTE / 3);
+  }
+  await pass();
+  expect(released).toEqual([]);
+  process.die();
+  await bench.clock.advance(20 * MINUTE);
+  await pass();
+  expect(released).toEqual([]);
+  const turn = (await bench.turnRow())!;
+  const other = bench.process();
+  const claimed = await other.stores.turns.claim(turn.key, bench.clock.now(), bench.clock.now() + MINUTE);
+  await other.stores.turns.park(claimed!, null, bench.clock.now());
+  await pass();
+  expect(released).toEqual([]);
+  expect(Object.keys((await bench.quota()).holds)).toEqual([turn.id]);
+  answering.end();
+});
+
+it('a hold that two instances find at once is released once', async () => {
+  const bench = await openBench(storage);
+  const [one, other] = [upkeepOf(bench), upkeepOf(bench)];
+  const turnId = await hold(bench);
+  await bench.clock.advance(20 * MINUTE);
+  await Promise.all([one.pass(), other.pass()]);
+  expect([...one.released, ...other.released]).toEqual([turnId]);
+  expect(await bench.quota()).toMatchObject({ usedInMonth: 0 });
+});
+
+it('a turn that settles its hold between the two looks is not touched', async () => {
+  const bench = await openBench(storage);
+  const { released, pass } = upkeepOf(bench);
+  const turnId = await hold(bench);
+  await bench.clock.advance(20 * MINUTE);
+  const passing = pass();
+  await settle();
+  await bench.direct.quota.settle(turnId, periodOf(turnId), { held: 4_000, used: 123, fence: false });
+  await passing;
+  expect(released).toEqual([]);
+  expect(await bench.quota()).toMatchObject({ usedInMonth: 123, holds: {} });
+});
+
+it('a hold of the month before is found in the new month; fences go after an hour', async () => {
+  const bench = await openBench(storage);
+  const { released, pass } = upkeepOf(bench);
+  await bench.clock.advance(Date.parse('2026-11-30T23:59:00.000Z') - bench.clock.now());
+  const turnId = await hold(bench);
+  const fresh = ulid(bench.clock.now() + 90 * MINUTE);
+  await bench.clock.advance(30 * MINUTE);
+  await pass();
+  expect(released).toEqual([turnId]);
+  await bench.direct.quota.fence(fresh, periodOf(turnId));
+  await bench.clock.advance(59 * MINUTE);
+  await pass();
+  expect((await bench.quota()).fenced).toEqual([fresh]);
+});
