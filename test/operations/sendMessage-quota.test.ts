@@ -1,7 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newUserId } from '../../src/tenancy/principal.ts';
-import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
-import { UNLIMITED } from '../../src/tenants/model.ts';
 import { startOwnStorage } from '../support/own-storage.ts';
 import { startWorld, type World } from '../support/world.ts';
 
@@ -13,26 +10,7 @@ describe('sendMessage in a tenant with limits', () => {
   let world: World;
   beforeAll(async () => {
     storage = await startOwnStorage();
-    const { db, hasher } = storage;
-    const at = new Date().toISOString();
-    for (const slug of ['initech', 'hooli']) {
-      const id = parseTenantId(slug)!;
-      const limits = { ...UNLIMITED, tokensPerDay: LIMIT };
-      const agents = { agentIds: ['support'], knowledgeBaseIds: ['KBSUPPORT1'] };
-      await db.tenants.create({
-        id,
-        name: slug,
-        status: 'ACTIVE',
-        ...agents,
-        limits,
-        features: [],
-        createdAt: at,
-        updatedAt: at,
-      });
-      const passwordHash = await hasher.hash('demo-demo-demo');
-      const account = { userId: newUserId(Date.now()), name: slug, email: `admin@${slug}.example`, passwordHash };
-      await db.forTenant(id).users.register({ ...account, roles: ['TENANT_ADMIN'] }, Date.now());
-    }
+    for (const slug of ['initech', 'hooli']) await storage.addTenant(slug, { tokensPerDay: LIMIT });
     world = await startWorld({ config: { ...storage.config, quotaReserveTokens: HELD } });
   });
   afterAll(async () => {

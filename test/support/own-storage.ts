@@ -3,9 +3,12 @@ import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { createPasswordHasher } from '../../src/adapters/argon2/password-hasher.ts';
 import { createDynamoDb } from '../../src/adapters/dynamodb/index.ts';
 import { newSigningKey } from '../../src/adapters/jwt/access-tokens.ts';
-import { systemClock } from '../../src/kernel/clock.ts';
+import { isoTime, systemClock } from '../../src/kernel/clock.ts';
 import { seedDemoData } from '../../src/local/demo-data.ts';
 import { startLocalDynamoDb } from '../../src/local/dynamodb/engine.ts';
+import { newUserId } from '../../src/tenancy/principal.ts';
+import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
+import { UNLIMITED, type UsageLimits } from '../../src/tenants/model.ts';
 import { testConfig } from './world.ts';
 
 const CURSOR_SECRET = 'a secret of the tests, long enough for it';
@@ -35,6 +38,18 @@ export async function startOwnStorage() {
       storage: { kind: 'dynamodb', endpoint: engine.endpoint },
       secrets: { signingKey: await newSigningKey(), cursorSecret: CURSOR_SECRET },
     } as const,
+    /** A tenant with these limits, and an administrator `admin@<slug>.example` with the demo password. */
+    async addTenant(slug: string, limits: Partial<UsageLimits> = {}) {
+      const id = parseTenantId(slug)!;
+      const at = isoTime(Date.now());
+      await db.tenants.create({
+        ...{ id, name: slug, status: 'ACTIVE', agentIds: ['support'], knowledgeBaseIds: ['KBSUPPORT1'] },
+        ...{ limits: { ...UNLIMITED, ...limits }, features: [], createdAt: at, updatedAt: at },
+      });
+      const passwordHash = await hasher.hash(demoPassword);
+      const account = { userId: newUserId(Date.now()), name: slug, email: `admin@${slug}.example`, passwordHash };
+      await db.forTenant(id).users.register({ ...account, roles: ['TENANT_ADMIN'] }, Date.now());
+    },
     /** Every row of the application's table. */
     async rows(): Promise<Record<string, unknown>[]> {
       const found: Record<string, unknown>[] = [];
