@@ -9,6 +9,11 @@ export interface Config {
   readonly production: boolean;
   readonly host: string;
   readonly port: number;
+  /** Where metrics and health are, away from callers of the API. */
+  readonly adminHost: string;
+  readonly adminPort: number;
+  /** What a socket's reader may leave unread before the socket is closed. */
+  readonly socketBacklogBytes: number;
   /** Where the embedded parts keep their data; null: in memory, gone at the end. */
   readonly dataDir: string | null;
   readonly logLevel: string;
@@ -62,6 +67,9 @@ const environment = z.object({
   NODE_ENV: z.string().default('development'),
   HOST: z.string().min(1).default('127.0.0.1'),
   PORT: whole(0, 65_535, 4000),
+  ADMIN_HOST: z.string().min(1).default('127.0.0.1'),
+  ADMIN_PORT: whole(0, 65_535, 4001),
+  SOCKET_BACKLOG_BYTES: whole(1_024, 2 ** 30, 4_194_304),
   DATA_DIR: z.string().min(1).default('.data'),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   CORS_ORIGINS: z.string().default(''),
@@ -168,6 +176,9 @@ function derive(env: Environment, faults: string[]): Config {
     production,
     host: env.HOST,
     port: env.PORT,
+    adminHost: env.ADMIN_HOST,
+    adminPort: env.ADMIN_PORT,
+    socketBacklogBytes: env.SOCKET_BACKLOG_BYTES,
     dataDir: env.DATA_DIR === ':memory:' ? null : env.DATA_DIR,
     logLevel: env.LOG_LEVEL,
     corsOrigins: env.CORS_ORIGINS.split(',')

@@ -18,7 +18,9 @@ import { seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
 import { startApp } from './server/app.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
-import { createLogger, turnFailure } from './server/log.ts';
+import { createLogger } from './server/log.ts';
+import { createMetrics } from './server/metrics.ts';
+import { gaugeTurns, observe } from './server/observation.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
 import { createTenantService } from './tenants/service.ts';
@@ -32,6 +34,8 @@ const PARENT_CHECK_MS = 500;
 /** Puts the whole product together, and starts it. */
 export async function start(config: Config, surroundings: Surroundings) {
   const { clock, log } = surroundings;
+  const metrics = createMetrics({ clock, log });
+  const observation = observe({ log, metrics });
   const { db, engine, secrets } = await openStorage(config, surroundings);
   const { client, definitions, emulator } = await openBedrock(config, clock);
 
@@ -74,31 +78,22 @@ export async function start(config: Config, surroundings: Surroundings) {
     coalesceMs: config.streamCoalesceMs,
     source: createBedrockAgents({ client, definitionOf: (agentId) => agents.definition(agentId), clock }),
     clock,
-    log: {
-      turnFailed: ({ tenantId, id }, error) => log.warn({ tenantId, turnId: id, ...turnFailure(error) }, 'turn failed'),
-      turnLeft: ({ tenantId, id }, err) => log.error({ tenantId, turnId: id, err }, 'turn left for repair'),
-    },
+    log: observation.turns,
   });
   const sweeper = createSweeper({
     due: db.due,
     storesOf: (tenantId) => dataOf(tenantId),
     clock,
-    log: {
-      sweepFailed: (work, err) => log.error({ work, err }, 'repair failed'),
-      repaired: (work) => log.warn({ work }, 'repaired'),
-      parked: (work, err) => log.error({ work, err }, 'turn put aside: `npm run turns:retry` has it tried again'),
-    },
+    log: observation.sweeps,
   });
   const quotaUpkeep = createQuotaUpkeep({
     tenants: () => db.tenants.ids(),
     storeOf: (tenantId) => db.forTenant(tenantId).quota,
     openTurns: () => db.due.openTurns(),
     clock,
-    log: {
-      released: (tenantId, turnId, tokens) => log.warn({ tenantId, turnId, tokens }, 'tokens released'),
-      upkeepFailed: (err) => log.error({ err }, 'quota upkeep failed'),
-    },
+    log: observation.quotas,
   });
+  gaugeTurns(metrics, queue, db.due);
   const background = (work: Promise<void>) =>
     void work.catch((err: unknown) => log.error({ err }, 'background work failed'));
 
@@ -125,11 +120,13 @@ export async function start(config: Config, surroundings: Surroundings) {
     generations,
     background: [sweeper, quotaUpkeep],
     ping: db.ping,
+    metrics,
     log,
     clock,
   });
   return {
     url: app.url,
+    adminUrl: app.adminUrl,
     /** What the agents were really asked, where they are emulated. */
     served: emulator.served,
     dataOf,
@@ -166,7 +163,7 @@ async function main() {
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   if (startedByNpm()) onParentGone(() => stopping || stop('npm ended'));
 
-  log.info({ url: product.url }, 'listening');
+  log.info({ url: product.url, adminUrl: product.adminUrl }, 'listening');
   if (config.storage.kind === 'embedded') process.stdout.write(welcome(product.url, config.explorer));
 }
 

@@ -12,8 +12,13 @@ import {
 } from 'graphql';
 import { describe, expect, it, test } from 'vitest';
 import { CONFIG_KEYS } from '../src/config.ts';
+import { systemClock } from '../src/kernel/clock.ts';
 import { ERROR_CODES } from '../src/kernel/errors.ts';
+import { start } from '../src/main.ts';
 import { readTypeDefs } from '../src/server/schema.ts';
+import { captureLog } from './support/log-capture.ts';
+import { rawHttp } from './support/raw-http.ts';
+import { testConfig } from './support/world.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -85,6 +90,19 @@ describe('docs/errors.md', () => {
     const ofTheServer = globSync('src/server/*.ts', { cwd: ROOT }).flatMap((path) => allOf(read(path), /'([A-Z_]+)'/g));
     const known = [...Object.keys(ERROR_CODES), ...ofTheServer];
     expect(documented().filter((code) => !known.includes(code))).toEqual([]);
+  });
+});
+
+describe('docs/operations.md', () => {
+  /** A metric is documented by a table row that begins with it. */
+  const documented = () => allOf(read('docs/operations.md'), /^\| *`(bedrock_graphql_\w+)`/gm);
+
+  it('lists every metric of ours that the server exposes, and none that it does not', async () => {
+    const { log } = captureLog();
+    const product = await start(testConfig(), { clock: systemClock, log });
+    const { text } = await rawHttp(product.adminUrl).get('/metrics');
+    await product.stop();
+    expect(documented()).toEqual(allOf(text, /^# TYPE (bedrock_graphql_\w+)/gm));
   });
 });
 

@@ -7,8 +7,15 @@ import { GraphQLError, OperationTypeNode, type GraphQLSchema } from 'graphql';
 import Negotiator from 'negotiator';
 import type { RequestContext } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { codeOf, createErrorFormatter, isExpected, statusOf, withRequestId } from './format-error.ts';
-import { logOperation, logUnexpected, type Logger } from './log.ts';
+import {
+  codeOf,
+  createErrorFormatter,
+  isExpected,
+  retryAfterSeconds,
+  statusOf,
+  withRequestId,
+} from './format-error.ts';
+import { logUnexpected, type Logger, type OperationEnded } from './log.ts';
 import { selectionLimits } from './selection-limits.ts';
 
 /** Lexical tokens of one document: far more than people write, far fewer than it takes to keep a parser busy. */
@@ -21,6 +28,7 @@ export interface ApolloOptions {
   readonly introspection: boolean;
   readonly log: Logger;
   readonly clock: Clock;
+  readonly operationEnded: OperationEnded;
 }
 
 /** Apollo Server would run a subscription that was sent over HTTP as if its field were an ordinary one. */
@@ -45,10 +53,12 @@ function setStatus({ request, response }: GraphQLRequestContextWillSendResponse<
   const negotiator = new Negotiator({ headers: { accept: request.http?.headers.get('accept') ?? '*/*' } });
   const mediaType = negotiator.mediaType(['application/json', GRAPHQL_MEDIA_TYPE]); // as Apollo Server will choose
   response.http.status = statusOf(errors, mediaType === GRAPHQL_MEDIA_TYPE);
+  const seconds = response.http.status === 429 ? retryAfterSeconds(errors) : null;
+  if (seconds !== null) response.http.headers.set('retry-after', String(seconds));
 }
 
-/** Status, request id and a log line for every response. */
-const responses = (log: Logger, clock: Clock): ApolloServerPlugin<RequestContext> => ({
+/** Status and request id of every response, and word of it to whoever keeps account of operations. */
+const responses = ({ log, clock, operationEnded }: ApolloOptions): ApolloServerPlugin<RequestContext> => ({
   requestDidStart({ contextValue }) {
     const startedAt = clock.now();
     return Promise.resolve({
@@ -63,7 +73,7 @@ const responses = (log: Logger, clock: Clock): ApolloServerPlugin<RequestContext
         if (body.kind === 'single' && errors.length > 0) {
           body.singleResult.errors = errors.map((error) => withRequestId(error, contextValue.requestId));
         }
-        logOperation(log, contextValue, {
+        operationEnded(contextValue, {
           type: request.operation?.operation ?? 'none',
           name: request.operationName ?? null,
           transport: 'http',
@@ -76,8 +86,9 @@ const responses = (log: Logger, clock: Clock): ApolloServerPlugin<RequestContext
   },
 });
 
-export const createApollo = ({ schema, introspection, log, clock }: ApolloOptions): ApolloServer<RequestContext> =>
-  new ApolloServer<RequestContext>({
+export function createApollo(options: ApolloOptions): ApolloServer<RequestContext> {
+  const { schema, introspection, log } = options;
+  return new ApolloServer<RequestContext>({
     schema,
     introspection,
     hideSchemaDetailsFromClientErrors: !introspection,
@@ -94,6 +105,7 @@ export const createApollo = ({ schema, introspection, log, clock }: ApolloOption
       ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginLandingPageDisabled(),
       subscriptionsNeedSocket,
-      responses(log, clock),
+      responses(options),
     ],
   });
+}

@@ -1,11 +1,16 @@
+import type { FastifyInstance } from 'fastify';
 import type { Generations } from '../conversations/generation.ts';
 import type { AgentCatalogue } from '../agents/catalogue.ts';
 import type { AccessTokens } from '../auth/ports.ts';
 import type { ContextBinder } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { createAdminServer } from './admin.ts';
 import { createApollo } from './apollo.ts';
+import type { CheckReady } from './health.ts';
 import { createHttpServer } from './http.ts';
-import type { Logger } from './log.ts';
+import { listen } from './listen.ts';
+import { createOperationLog, type Logger, type OperationEnded } from './log.ts';
+import type { Metrics } from './metrics.ts';
 import { createContextBuilder } from './request-context.ts';
 import { createSchema } from './schema.ts';
 import { createWsServer } from './ws.ts';
@@ -13,6 +18,9 @@ import { createWsServer } from './ws.ts';
 export interface AppOptions {
   readonly host: string;
   readonly port: number;
+  readonly adminHost: string;
+  readonly adminPort: number;
+  readonly socketBacklogBytes: number;
   readonly corsOrigins: readonly string[];
   readonly explorer: boolean;
   readonly introspection: boolean;
@@ -25,6 +33,7 @@ export interface AppOptions {
   /** Work of its own that begins with the server; what `start` returns ends it, and resolves when nothing of it is under way. */
   readonly background: readonly { start(): () => Promise<void> }[];
   readonly ping: () => Promise<void>;
+  readonly metrics: Metrics;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -32,6 +41,8 @@ export interface AppOptions {
 export interface App {
   /** Where it listens, e.g. `http://127.0.0.1:4000`. */
   readonly url: string;
+  /** Where metrics and health are, e.g. `http://127.0.0.1:4001`. */
+  readonly adminUrl: string;
   /** Lets running turns finish, tells sockets to come back later, and stops. */
   stop(): Promise<void>;
 }
@@ -39,39 +50,28 @@ export interface App {
 /** How long sockets may take to say goodbye. */
 const SOCKET_GRACE_MS = 2_000;
 
-/** Serves the API: HTTP and WebSockets on one port, and what goes on in the background. @throws if the schema breaks the isolation policy. */
+/**
+ * Serves the API: HTTP and WebSockets on one port, metrics and health on another, and what goes on in the background.
+ * @throws if the schema breaks the isolation policy, or a port cannot be had.
+ */
 export async function startApp(options: AppOptions): Promise<App> {
   const { log, clock, generations, background } = options;
-  const schema = createSchema(options.binder);
-  const contextOf = createContextBuilder(options.tokens, options.agents);
-  const apollo = createApollo({ schema, introspection: options.introspection, log, clock });
-  await apollo.start();
-
-  let draining = false;
-  const http = await createHttpServer({
-    ...options,
-    apollo,
-    contextOf,
-    async checkReady() {
-      if (draining) throw new Error('draining');
-      await options.ping();
-    },
-  });
-  const ws = createWsServer({
-    server: http.server,
-    schema,
-    introspection: options.introspection,
-    contextOf,
-    log,
-    clock,
-  });
-  const url = await http.listen({ host: options.host, port: options.port });
+  const phase: { now: 'starting' | 'serving' | 'draining' } = { now: 'starting' };
+  async function checkReady() {
+    if (phase.now !== 'serving') throw new Error(phase.now);
+    await options.ping();
+  }
+  const { http, ws, apollo } = await createApi(options, checkReady);
+  const admin = createAdminServer({ metrics: options.metrics, checkReady, log });
+  const { url, adminUrl } = await listenAll(options, http, admin);
+  phase.now = 'serving';
   const stops = background.map((work) => work.start());
 
   return {
     url,
+    adminUrl,
     async stop() {
-      draining = true;
+      phase.now = 'draining';
       const ended = Promise.all(stops.map((stop) => stop()));
       // Readers stay connected meanwhile: they are to see their answers end.
       await generations.drain(options.shutdownGraceMs);
@@ -83,6 +83,38 @@ export async function startApp(options: AppOptions): Promise<App> {
       await generations.drain(0); // a turn that began while the sockets closed
       await apollo.stop();
       await ended;
+      await admin.close(); // last: a stop that takes long can be watched
     },
   };
+}
+
+/** What callers meet: GraphQL over HTTP and over WebSockets, with the same schema, contexts and account of operations. */
+async function createApi(options: AppOptions, checkReady: CheckReady) {
+  const { log, clock, introspection, metrics } = options;
+  const schema = createSchema(options.binder);
+  const contextOf = createContextBuilder(options.tokens, options.agents);
+  const logOperation = createOperationLog(log);
+  const operationEnded: OperationEnded = (context, operation) => {
+    logOperation(context, operation);
+    metrics.operation(operation);
+  };
+  const execution = { schema, introspection, log, clock, operationEnded };
+  const apollo = createApollo(execution);
+  await apollo.start();
+  const http = await createHttpServer({ ...options, apollo, contextOf, checkReady });
+  const { socketBacklogBytes } = options;
+  const ws = createWsServer({ ...execution, server: http.server, contextOf, socketBacklogBytes });
+  metrics.gauge({ name: 'bedrock_graphql_websockets', help: 'Open sockets.', read: () => ws.count() });
+  return { http, ws, apollo };
+}
+
+/** The address of metrics and health comes first: callers are let in when nothing can fail any more. */
+async function listenAll(options: AppOptions, http: FastifyInstance, admin: FastifyInstance) {
+  try {
+    const adminUrl = await listen(admin, { host: options.adminHost, port: options.adminPort }, 'ADMIN_PORT');
+    return { adminUrl, url: await listen(http, options, 'PORT') };
+  } catch (error) {
+    await Promise.all([admin.close(), http.close()]);
+    throw error;
+  }
 }

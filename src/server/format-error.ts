@@ -65,14 +65,25 @@ export const codeOf = (error: GraphQLFormattedError): string => String(error.ext
 export const withRequestId = (error: GraphQLFormattedError, requestId: string): GraphQLFormattedError =>
   codeOf(error) === 'INTERNAL' ? { ...error, extensions: { ...error.extensions, requestId } } : error;
 
+const statusOfCode = (error: GraphQLFormattedError) =>
+  ERROR_CODES[codeOf(error) as ErrorCode] as number | null | undefined;
+
+/** The error that sets the status: the first one whose code has a number. */
+const decisive = (errors: readonly GraphQLFormattedError[]) =>
+  errors.find((error) => typeof statusOfCode(error) === 'number');
+
 /**
  * The HTTP status of a response in which no root field returned a value: the first numbered one of its codes. Without one it
  * depends on the media type: `application/json` cannot tell a GraphQL server's error from a proxy's, so there it is 200
  * (GraphQL over HTTP, section 6.4.1).
  */
 export function statusOf(errors: readonly GraphQLFormattedError[], mediaTypeIsGraphQL: boolean): number {
-  const numbered = errors
-    .map((error) => ERROR_CODES[codeOf(error) as ErrorCode])
-    .find((status) => typeof status === 'number');
-  return numbered ?? (mediaTypeIsGraphQL ? 400 : 200);
+  const error = decisive(errors);
+  return (error && statusOfCode(error)) ?? (mediaTypeIsGraphQL ? 400 : 200);
+}
+
+/** How long the error that sets the status asks to wait, in whole seconds (RFC 9110, 10.2.3); null if it does not say. */
+export function retryAfterSeconds(errors: readonly GraphQLFormattedError[]): number | null {
+  const waitMs = decisive(errors)?.extensions?.['retryAfterMs'];
+  return typeof waitMs === 'number' ? Math.max(0, Math.ceil(waitMs / 1000)) : null;
 }

@@ -4,6 +4,7 @@ import { fastifyApolloHandler } from '@as-integrations/fastify';
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { RequestContext } from '../context.ts';
 import { serveExplorer } from './explorer.ts';
+import { serveHealth, type CheckReady } from './health.ts';
 import type { Logger } from './log.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
 
@@ -17,8 +18,7 @@ export interface HttpOptions {
   readonly log: Logger;
   readonly corsOrigins: readonly string[];
   readonly explorer: boolean;
-  /** Rejects while the server cannot do its work. */
-  readonly checkReady: () => Promise<void>;
+  readonly checkReady: CheckReady;
   readonly jwks: object;
 }
 
@@ -61,7 +61,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     await app.register(cors, {
       origin: [...corsOrigins],
       allowedHeaders: ['authorization', 'content-type', 'x-tenant-id', 'x-request-id', 'apollo-require-preflight'],
-      exposedHeaders: ['x-request-id'],
+      exposedHeaders: ['x-request-id', 'retry-after'],
     });
   }
 
@@ -76,16 +76,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
       },
     }),
   });
-  app.get('/livez', () => ({ status: 'ok' }));
-  app.get('/readyz', async (_request, reply) => {
-    try {
-      await checkReady();
-      return { status: 'ok' };
-    } catch (error) {
-      log.warn({ err: error }, 'not ready');
-      return reply.code(503).send({ status: 'unavailable' });
-    }
-  });
+  serveHealth(app, checkReady, log);
   app.get('/.well-known/jwks.json', () => jwks);
   if (explorer) serveExplorer(app);
   return app;

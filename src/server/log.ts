@@ -23,20 +23,25 @@ export interface OperationEnd {
   readonly events?: number;
 }
 
+/** Told of every operation once it has ended, whatever it came over. */
+export type OperationEnded = (context: RequestContext, operation: OperationEnd) => void;
+
 /** A line for every operation, with everything needed to find its caller and nothing of what it said. */
-export function logOperation(log: Logger, context: RequestContext, operation: OperationEnd) {
-  const { principal } = context.identity;
-  log.info(
-    {
-      requestId: context.requestId,
-      tenantId: principal?.tenantId ?? context.namedTenant,
-      userId: principal?.userId ?? null,
-      ipAddress: context.ipAddress,
-      operation,
-    },
-    'operation',
-  );
-}
+export const createOperationLog =
+  (log: Logger): OperationEnded =>
+  (context, operation) => {
+    const { principal } = context.identity;
+    log.info(
+      {
+        requestId: context.requestId,
+        tenantId: principal?.tenantId ?? context.namedTenant,
+        userId: principal?.userId ?? null,
+        ipAddress: context.ipAddress,
+        operation,
+      },
+      'operation',
+    );
+  };
 
 /** The whole of an error that the caller saw masked. */
 export const logUnexpected = (log: Logger, context: RequestContext, error: unknown) =>
@@ -46,8 +51,8 @@ export const logUnexpected = (log: Logger, context: RequestContext, error: unkno
  * What the log may know of a turn's failure. What Bedrock says of a request can quote it, so of a failure that is not ours only
  * its name, status and request id are kept.
  */
-export function turnFailure(error: unknown): object {
-  if (!(error instanceof AppError)) return { err: error };
+export function turnFailure(error: unknown): Readonly<Record<string, unknown>> & { readonly code: string } {
+  if (!(error instanceof AppError)) return { code: 'INTERNAL', err: error };
   const { cause } = error;
   const { $metadata } = (cause ?? {}) as { $metadata?: { httpStatusCode?: number; requestId?: string } };
   return {

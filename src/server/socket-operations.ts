@@ -19,7 +19,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { DOCUMENT_TOKENS_MAX } from './apollo.ts';
 import { createEventStream, type EventStream } from './event-stream.ts';
 import { codeOf, createErrorFormatter, isExpected, withRequestId } from './format-error.ts';
-import { logOperation, logUnexpected, type Logger, type OperationEnd } from './log.ts';
+import { logUnexpected, type Logger, type OperationEnd, type OperationEnded } from './log.ts';
 import { selectionLimits } from './selection-limits.ts';
 
 /** One operation on a socket, in the form graphql-js executes it, with what the log wants to know of it. */
@@ -38,6 +38,7 @@ export interface SocketOperationsOptions {
   readonly introspection: boolean;
   readonly log: Logger;
   readonly clock: Clock;
+  readonly operationEnded: OperationEnded;
 }
 
 const fault = (message: string, code: string) => new GraphQLError(message, { extensions: { code } });
@@ -49,7 +50,8 @@ function coded(error: GraphQLError, code: string): GraphQLError {
 }
 
 /** Operations that come over a socket: Apollo Server does not see them, so what it does for HTTP is done for them here. */
-export function createSocketOperations({ schema, introspection, log, clock }: SocketOperationsOptions) {
+export function createSocketOperations(options: SocketOperationsOptions) {
+  const { schema, introspection, log, clock, operationEnded } = options;
   const rules = [...specifiedRules, selectionLimits, ...(introspection ? [] : [NoSchemaIntrospectionCustomRule])];
   const formatError = createErrorFormatter({ suggestions: introspection });
 
@@ -118,7 +120,7 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
   }
 
   const logEnd = (operation: SocketOperation, end: Pick<OperationEnd, 'errorCodes' | 'events'>) =>
-    logOperation(log, operation.contextValue, {
+    operationEnded(operation.contextValue, {
       type: operation.type,
       name: operation.operationName ?? null,
       transport: 'ws',
@@ -150,7 +152,7 @@ export function createSocketOperations({ schema, introspection, log, clock }: So
     const context = { ...opener, requestId: randomUUID() };
     const formatted = shownErrors(errors, context);
     const errorCodes = formatted.map(codeOf);
-    logOperation(log, context, { type: 'none', name, transport: 'ws', durationMs: 0, errorCodes });
+    operationEnded(context, { type: 'none', name, transport: 'ws', durationMs: 0, errorCodes });
     return formatted;
   }
 

@@ -2,27 +2,29 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { GraphQLError, type ExecutionArgs, type ExecutionResult } from 'graphql';
-import { CloseCode } from 'graphql-ws';
-import { useServer, type Extra } from 'graphql-ws/use/ws';
-import { WebSocketServer } from 'ws';
+import { CloseCode, handleProtocols, makeServer } from 'graphql-ws';
+import { WebSocketServer, type WebSocket } from 'ws';
 import type { RequestContext } from '../context.ts';
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { tokenRefused } from '../tenancy/principal.ts';
 import type { EventStream } from './event-stream.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
+import { attachSocket } from './socket-adapter.ts';
+import { createBacklogLimit } from './socket-backlog.ts';
 import { createSocketOperations, type SocketOperation, type SocketOperationsOptions } from './socket-operations.ts';
 
 /** RFC 6455, 7.4.1 and its registry: the service restarts, so that clients come back by themselves. */
 const SERVICE_RESTART = 1012;
 const FRAME_BYTES_MAX = 1024 * 1024;
 const INIT_TIMEOUT_MS = 3_000;
-const KEEP_ALIVE_MS = 12_000;
 /** How long a reader of an expired socket may take to fetch the error that says so, before the socket is closed anyway. */
 const EXPIRY_GRACE_MS = 1_000;
 
 export interface WsOptions extends SocketOperationsOptions {
   readonly server: Server;
   readonly contextOf: ContextBuilder;
+  /** What a socket's reader may leave unread before the socket is closed. */
+  readonly socketBacklogBytes: number;
 }
 
 export interface WsServer {
@@ -41,8 +43,14 @@ interface SocketState {
   expired: boolean;
 }
 
-// A type and not an interface: graphql-ws wants an index signature, which only types have by themselves.
-type SocketExtra = { state: SocketState };
+interface SocketExtra {
+  readonly socket: WebSocket;
+  readonly request: IncomingMessage;
+  state?: SocketState;
+}
+
+/** For the log: the socket is closing, so its client is not told. */
+const nobodyReads = () => new GraphQLError('The socket is closing.', { extensions: { code: 'BAD_REQUEST' } });
 
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
@@ -59,14 +67,66 @@ function senderOf(payload: Readonly<Record<string, unknown>>, { socket, headers 
 }
 
 /** GraphQL over a WebSocket (graphql-transport-ws), for every kind of operation, with the context, the guards and the masking of HTTP. */
-export function createWsServer({ server, contextOf, ...options }: WsOptions): WsServer {
-  const { clock } = options;
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: FRAME_BYTES_MAX, perMessageDeflate: false });
+export function createWsServer({ server, contextOf, socketBacklogBytes, ...options }: WsOptions): WsServer {
+  const { clock, log } = options;
+  const sockets = new WebSocketServer({
+    noServer: true,
+    handleProtocols,
+    maxPayload: FRAME_BYTES_MAX,
+    perMessageDeflate: false,
+  });
   const operations = createSocketOperations(options);
-  const states = new Set<SocketState>();
+  const states = new Map<WebSocket, SocketState>();
+  const hasRoom = createBacklogLimit({ bytesMax: socketBacklogBytes, log, clock });
   /** Called when no subscription is open any more. */
   let onAllTold = () => {};
   let draining = false;
+
+  const protocol = makeServer<Record<string, unknown>, SocketExtra>({
+    connectionInitWaitTimeout: INIT_TIMEOUT_MS,
+    // Refusing answers 4403, which clients retry: they fetch a fresh token and come again.
+    async onConnect({ connectionParams, extra }) {
+      const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request));
+      if (opener.identity.fault) return false;
+      const state: SocketState = { opener, streams: new Map(), cancelExpiry: () => {}, expired: false };
+      extra.state = state;
+      states.set(extra.socket, state);
+      const { principal } = opener.identity;
+      if (principal)
+        state.cancelExpiry = clock.after(principal.expiresAt - clock.now(), () => expire(state, extra, clock));
+      return true;
+    },
+    onClose({ extra: { state, socket } }) {
+      if (!state) return;
+      state.cancelExpiry();
+      states.delete(socket);
+      if (openStreams() === 0) onAllTold();
+    },
+    onSubscribe({ extra: { state, socket } }, id, payload) {
+      if (!state) return [new GraphQLError('Send connection_init first.')]; // cannot be: graphql-ws closes such a socket
+      if (!keepsUp(socket)) return [nobodyReads()];
+      const onStream = (stream: EventStream) => {
+        state.streams.set(id, stream);
+        keepsUp(socket);
+      };
+      return operations.prepare(payload, { ...state.opener, requestId: randomUUID() }, onStream);
+    },
+    execute: (args) => operations.execute(args as SocketOperation),
+    subscribe: (args: ExecutionArgs) => operations.subscribe(args as SocketOperation) as never,
+    onNext: (_context, _id, _payload, args, result) =>
+      operations.shown(result as ExecutionResult, args as SocketOperation),
+    onError: ({ extra }, _id, { operationName }, errors) =>
+      extra.state && operations.refused(errors, extra.state.opener, operationName ?? null),
+    // Called before `complete` is sent: what follows from it has to wait until that is on its way.
+    onComplete: ({ extra }, id) => void setImmediate(() => told(extra, id)),
+  });
+
+  /** Whether a socket can be sent more. Otherwise it is closing, and nothing more is executed for it. */
+  function keepsUp(socket: WebSocket): boolean {
+    if (hasRoom(socket)) return true;
+    for (const stream of states.get(socket)?.streams.values() ?? []) void stream.return?.();
+    return false;
+  }
 
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy()); // a client that goes away while it knocks
@@ -74,62 +134,18 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
       socket.end(`HTTP/1.1 ${draining ? '503 Service Unavailable' : '404 Not Found'}\r\nConnection: close\r\n\r\n`);
       return;
     }
-    sockets.handleUpgrade(request, socket, head, (ws) => sockets.emit('connection', ws, request));
+    sockets.handleUpgrade(request, socket, head, (ws) =>
+      attachSocket(protocol, { socket: ws, request }, { maySend: keepsUp, log }),
+    );
   });
 
-  useServer<Record<string, unknown>, SocketExtra>(
-    {
-      isProd: true, // a fault of ours never tells its message in a close reason
-      connectionInitWaitTimeout: INIT_TIMEOUT_MS,
-      // Refusing answers 4403, which clients retry: they fetch a fresh token and come again.
-      async onConnect({ connectionParams, extra }) {
-        const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request));
-        if (opener.identity.fault) return false;
-        const state: SocketState = { opener, streams: new Map(), cancelExpiry: () => {}, expired: false };
-        extra.state = state;
-        states.add(state);
-        const { principal } = opener.identity;
-        if (principal)
-          state.cancelExpiry = clock.after(principal.expiresAt - clock.now(), () => expire(state, extra, clock));
-        return true;
-      },
-      onClose({ extra: { state } }) {
-        if (!state) return;
-        state.cancelExpiry();
-        states.delete(state);
-        if (openStreams() === 0) onAllTold();
-      },
-      onSubscribe({ extra: { state } }, id, payload) {
-        if (!state) return [new GraphQLError('Send connection_init first.')]; // cannot be: graphql-ws closes such a socket
-        const onStream = (stream: EventStream) => void state.streams.set(id, stream);
-        return operations.prepare(payload, { ...state.opener, requestId: randomUUID() }, onStream);
-      },
-      execute: (args) => operations.execute(args as SocketOperation),
-      subscribe: (args: ExecutionArgs) => operations.subscribe(args as SocketOperation) as never,
-      onNext: (_context, _id, _payload, args, result) =>
-        operations.shown(result as ExecutionResult, args as SocketOperation),
-      onError: ({ extra }, _id, { operationName }, errors) =>
-        extra.state && operations.refused(errors, extra.state.opener, operationName ?? null),
-      // Called before `complete` is sent: what follows from it has to wait until that is on its way.
-      onComplete: ({ extra }, id) => void setImmediate(() => told(extra, id)),
-    },
-    sockets,
-    KEEP_ALIVE_MS,
-  );
-
-  // In place of graphql-ws's own listener, which writes to the console: ws has closed the socket with a code that says why.
-  sockets.on('connection', (socket) => {
-    socket.removeAllListeners('error');
-    socket.on('error', (err) => options.log.info({ err }, 'socket error'));
-  });
-
-  function told(extra: Extra & Partial<SocketExtra>, id: string) {
+  function told(extra: SocketExtra, id: string) {
     extra.state?.streams.delete(id);
     closeIfExpired(extra);
     if (openStreams() === 0) onAllTold();
   }
 
-  const openStreams = () => [...states].reduce((sum, { streams }) => sum + streams.size, 0);
+  const openStreams = () => [...states.values()].reduce((sum, { streams }) => sum + streams.size, 0);
 
   return {
     async close(graceMs) {
@@ -148,17 +164,17 @@ export function createWsServer({ server, contextOf, ...options }: WsOptions): Ws
 }
 
 /** When the token ends: every subscription is told why, and then the socket is closed, so that the client returns with a fresh one. */
-function expire(state: SocketState, extra: Extra & Partial<SocketExtra>, clock: Clock) {
+function expire(state: SocketState, extra: SocketExtra, clock: Clock) {
   state.expired = true;
   for (const stream of state.streams.values()) stream.refuse(tokenRefused());
   state.cancelExpiry = clock.after(EXPIRY_GRACE_MS, () => close(extra.socket));
   closeIfExpired(extra);
 }
 
-function closeIfExpired({ socket, state }: Extra & Partial<SocketExtra>) {
+function closeIfExpired({ socket, state }: SocketExtra) {
   if (!state?.expired || state.streams.size > 0) return;
   state.cancelExpiry();
   close(socket);
 }
 
-const close = (socket: Extra['socket']) => socket.close(CloseCode.Forbidden, 'Token expired');
+const close = (socket: WebSocket) => socket.close(CloseCode.Forbidden, 'Token expired');

@@ -12,16 +12,18 @@ const HOLD_AGE_MS = 15 * 60 * 1000;
 const LOOK_AGAIN_MS = 60_000;
 const ULID_LENGTH = 26;
 
+export interface QuotaUpkeepLog {
+  released(tenantId: TenantId, turnId: string, tokens: number): void;
+  upkeepFailed(error: unknown): void;
+}
+
 export interface QuotaUpkeepDependencies {
   readonly tenants: () => AsyncIterable<TenantId>;
   readonly storeOf: (tenantId: TenantId) => QuotaStore;
   /** Ids of the turns that have not ended, of every tenant. */
   readonly openTurns: () => Promise<ReadonlySet<string>>;
   readonly clock: Clock;
-  readonly log: {
-    released(tenantId: TenantId, turnId: string, tokens: number): void;
-    upkeepFailed(error: unknown): void;
-  };
+  readonly log: QuotaUpkeepLog;
 }
 
 interface StrayHold {

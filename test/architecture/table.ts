@@ -86,7 +86,7 @@ export const PLACES: readonly Place[] = [
       ...['src/server/*', 'src/context.ts', KERNEL, TENANCY, ...DOMAIN_FILES, 'directives/*', 'resolvers/*'],
       ...['@apollo/server', '@apollo/server/*', '@apollo/server/plugin/disabled', '@as-integrations/fastify'],
       ...['@fastify/cors', '@graphql-tools/schema', 'altair-static', 'fastify', 'graphql', 'graphql-ws'],
-      ...['graphql-ws/use/ws', 'negotiator', 'pino', 'ws', 'node:*', 'node:fs/promises'],
+      ...['negotiator', 'pino', 'prom-client', 'ws', 'node:*', 'node:fs/promises'],
     ],
     types: [],
   },

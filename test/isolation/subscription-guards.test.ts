@@ -6,6 +6,7 @@ import type { ContextBinder, RequestContext, TenantServices } from '../../src/co
 import type { StreamEvent } from '../../src/conversations/model.ts';
 import { createEventQueue } from '../../src/kernel/event-queue.ts';
 import { AppError } from '../../src/kernel/errors.ts';
+import { createOperationLog } from '../../src/server/log.ts';
 import { createSchema } from '../../src/server/schema.ts';
 import { createSocketOperations } from '../../src/server/socket-operations.ts';
 import { createEventStream, type EventStream } from '../../src/server/event-stream.ts';
@@ -145,7 +146,13 @@ async function expectToldOnce() {
   const clock = createTestClock();
   const { log } = captureLog();
   const schema = createSchema({} as ContextBinder);
-  const operations = createSocketOperations({ schema, introspection: false, log, clock });
+  const operations = createSocketOperations({
+    schema,
+    introspection: false,
+    log,
+    clock,
+    operationEnded: createOperationLog(log),
+  });
   const ends: string[] = [];
   const stream = createEventStream(
     createEventQueue<unknown>({ onEnd: () => ends.push('source') }),
@@ -167,7 +174,13 @@ describe('the guard before every event, without the timer of the socket', () => 
     const source = createSource(clock);
     const binder = { now: () => clock.now(), bindTenant: source.bindTenant } as unknown as ContextBinder;
     const { log } = captureLog();
-    const operations = createSocketOperations({ schema: createSchema(binder), introspection: false, log, clock });
+    const operations = createSocketOperations({
+      schema: createSchema(binder),
+      introspection: false,
+      log,
+      clock,
+      operationEnded: createOperationLog(log),
+    });
     const operation = operations.prepare({ query: QUERY }, contextOf(principalOf('MEMBER', expiresAt)), () => {});
     if (!('contextValue' in operation)) throw new Error('the subscription was not understood');
     const results = await operations.subscribe(operation);

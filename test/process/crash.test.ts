@@ -15,7 +15,7 @@ afterEach(async () => {
 const LEASE_MS = 60_000;
 
 function run(dataDir: string): ProductProcess {
-  const product = startProduct({ DATA_DIR: dataDir, EMULATOR_CHUNKS_PER_SECOND: '200' });
+  const product = startProduct({ DATA_DIR: dataDir, EMULATOR_CHUNKS_PER_SECOND: '200', STREAM_COALESCE_MS: '0' });
   cleanups.push(() => product.destroy());
   return product;
 }

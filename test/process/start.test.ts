@@ -130,10 +130,23 @@ describe('a second process on the same folder', () => {
     const DATA_DIR = folder();
     const second = run({ DATA_DIR, PORT: port });
     expect((await second.exit).code).toBe(1);
-    expect(second.errors()).toMatch(/EADDRINUSE|in use/);
+    expect(second.errors()).toMatch(/^PORT: .*in use/);
     const third = run({ DATA_DIR });
     expect(await rawHttp(await third.url).get('/livez')).toMatchObject({ status: 200 });
   });
+});
+
+it('a port of metrics that another process has is named, and its setting', async () => {
+  const first = run({ DATA_DIR: folder() });
+  await first.url;
+  const adminUrl = String(first.log().find(({ msg }) => msg === 'listening')?.['adminUrl']);
+  expect(await rawHttp(adminUrl).get('/readyz')).toMatchObject({ status: 200 });
+  const { port } = new URL(adminUrl);
+  const second = run({ DATA_DIR: folder(), ADMIN_PORT: port });
+  expect((await second.exit).code).toBe(1);
+  expect(second.errors()).toMatch(new RegExp(`^ADMIN_PORT: .*${port}.*in use`));
+  expect(second.errors().trim().split('\n')).toHaveLength(1);
+  expect(second.output()).not.toContain('listening');
 });
 
 describe('settings that are refused', () => {

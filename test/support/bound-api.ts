@@ -5,6 +5,7 @@ import type { ContextBinder, RequestContext, TenantServices } from '../../src/co
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { demoAgentDefinitions } from '../../src/local/demo-data.ts';
 import { startApp } from '../../src/server/app.ts';
+import { createMetrics } from '../../src/server/metrics.ts';
 import type { Principal, Role } from '../../src/tenancy/principal.ts';
 import { parseTenantId, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import type { Tenant } from '../../src/tenants/model.ts';
@@ -68,6 +69,9 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
   const app = await startApp({
     host: '127.0.0.1',
     port: 0,
+    adminHost: '127.0.0.1',
+    adminPort: 0,
+    socketBacklogBytes: 4_194_304,
     corsOrigins: [],
     explorer: false,
     introspection: false,
@@ -87,6 +91,7 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
     },
     background: [],
     ping: () => Promise.resolve(),
+    metrics: createMetrics({ clock, log: captured.log }),
     log: captured.log,
     clock,
   });

@@ -49,7 +49,7 @@ export function startProduct(
   settings: Readonly<Record<string, string>>,
   { by = 'node' }: { readonly by?: 'node' | 'npm' } = {},
 ): ProductProcess {
-  const env = { PATH: process.env['PATH'] ?? '', PORT: '0', LOG_LEVEL: 'info', ...settings };
+  const env = { PATH: process.env['PATH'] ?? '', PORT: '0', ADMIN_PORT: '0', LOG_LEVEL: 'info', ...settings };
   const [command, args] = by === 'npm' ? ['npm', ['start']] : [NODE, [join(ROOT, 'src/main.ts')]];
   // npm needs the project's folder; otherwise it is one without a `.env`, which would add to the settings.
   const cwd = by === 'npm' ? ROOT : tmpdir();

@@ -54,7 +54,8 @@ const SIGN_IN = `mutation($input: SignInInput!) { signIn(input: $input) { access
 
 /** The configuration of tests: everything in memory, any port, no pauses between the chunks of an answer. */
 export function testConfig(overrides: Partial<Config> = {}): Config {
-  const config = readConfig({ PORT: '0', DATA_DIR: ':memory:', LOG_LEVEL: 'silent', SHUTDOWN_GRACE_MS: '2000' });
+  const ports = { PORT: '0', ADMIN_PORT: '0' };
+  const config = readConfig({ ...ports, DATA_DIR: ':memory:', LOG_LEVEL: 'silent', SHUTDOWN_GRACE_MS: '2000' });
   return { ...config, bedrock: { kind: 'emulated', chunksPerSecond: Infinity }, streamCoalesceMs: 0, ...overrides };
 }
 

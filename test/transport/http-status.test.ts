@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AppError, type ErrorCode, type ErrorDetails } from '../../src/kernel/errors.ts';
 import { GRAPHQL_RESPONSE, rawHttp } from '../support/raw-http.ts';
 import { startSmallApi } from '../support/small-api.ts';
 import { startWorld, type World } from '../support/world.ts';
@@ -203,6 +204,59 @@ describe('an INTERNAL fault', () => {
       expect(body.data).toEqual({ ok: 1, thrown: null });
       expect(body.errors).toHaveLength(1);
     }
+  });
+});
+
+describe('a 429', () => {
+  const refuse = (code: ErrorCode, details: ErrorDetails = {}) => {
+    throw new AppError(code, 'Not now.', details);
+  };
+  let api: Awaited<ReturnType<typeof startSmallApi>>;
+  beforeAll(async () => {
+    api = await startSmallApi({
+      corsOrigins: ['https://app.example'],
+      typeDefs: 'type Query { ok: Int limited(ms: Float): Int busy: Int nobody: Int }',
+      resolvers: {
+        Query: {
+          ok: () => 1,
+          limited: (_root: unknown, { ms = null }: { ms?: number | null }) =>
+            refuse('RATE_LIMITED', ms === null ? {} : { retryAfterMs: ms }),
+          busy: () => refuse('AGENT_UNAVAILABLE', { retryAfterMs: 9_000 }),
+          nobody: () => refuse('UNAUTHENTICATED', { retryAfterMs: 9_000 }),
+        },
+      },
+    });
+  });
+  afterAll(() => api.stop());
+
+  it.each([
+    ['{ limited(ms: 1000) }', '1'],
+    ['{ limited(ms: 1001) }', '2'],
+    ['{ limited(ms: 1) }', '1'],
+    ['{ limited(ms: 0) }', '0'],
+    ['{ busy limited(ms: 60000) }', '60'],
+    ['{ limited }', null],
+  ])('%s says in whole seconds, rounded up, when to come back: %s', async (query, seconds) => {
+    for (const accept of ['application/json', GRAPHQL_RESPONSE]) {
+      const { status, headers } = await rawHttp(api.url).post(query, {}, { accept });
+      expect(status).toBe(429);
+      expect(headers.get('retry-after')).toBe(seconds);
+    }
+  });
+
+  it.each([
+    ['{ ok limited(ms: 1000) }', 200],
+    ['{ nobody limited(ms: 1000) }', 401],
+    ['{ busy }', 200],
+  ])('and only a 429: %s', async (query, expected) => {
+    const { status, headers } = await rawHttp(api.url).post(query);
+    expect(status).toBe(expected);
+    expect(headers.get('retry-after')).toBeNull();
+  });
+
+  it('of which a page of another origin may read the header', async () => {
+    const { headers } = await rawHttp(api.url).post('{ limited(ms: 1) }', {}, { origin: 'https://app.example' });
+    expect(headers.get('access-control-expose-headers')).toContain('retry-after');
   });
 });
 

@@ -49,6 +49,9 @@ describe('while a turn is given its time to end', () => {
     expect(await http.get('/readyz')).toMatchObject({ status: 200 });
     void product.stop();
     expect(await http.get('/readyz')).toMatchObject({ status: 503, body: { status: 'unavailable' } });
+    expect(product.logText()).toContain('"reason":"draining"');
+    expect(product.logText()).not.toMatch(/"stack"|\.ts:\d/);
+    expect(await rawHttp(product.adminUrl).get('/readyz')).toMatchObject({ status: 503 });
     expect(await http.get('/livez')).toMatchObject({ status: 200 });
     expect(await member.message(assistantMessage.id)).toMatchObject({ status: 'STREAMING' });
     const cancel = 'mutation($input: CancelMessageInput!) { cancelMessage(input: $input) { message { status } } }';

@@ -1,0 +1,80 @@
+import type { FairQueue } from '../conversations/fair-queue.ts';
+import type { TurnLog } from '../conversations/generation.ts';
+import type { ParkedTurn } from '../conversations/ports.ts';
+import type { SweepLog } from '../conversations/sweeper.ts';
+import type { QuotaUpkeepLog } from '../usage/quota-upkeep.ts';
+import { turnFailure, type Logger } from './log.ts';
+import type { Metrics } from './metrics.ts';
+
+export interface ObservationDependencies {
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** What the log and the metrics are told of turns and of what is done for them in the background: never the text of a message. */
+export function observe({ log, metrics }: ObservationDependencies) {
+  const failed = metrics.counter('bedrock_graphql_turns_failed_total', 'Answers that failed, by their error code.', [
+    'code',
+  ]);
+  const left = metrics.counter('bedrock_graphql_turns_left_total', 'Turns whose end could not be stored.');
+  const repaired = metrics.counter('bedrock_graphql_repairs_total', 'Turns and deletions repaired.', ['kind']);
+  const repairFailed = metrics.counter('bedrock_graphql_repairs_failed_total', 'Repairs that failed.');
+  const released = metrics.counter('bedrock_graphql_holds_released_total', 'Holds of tokens that had lost their turn.');
+
+  const turns: TurnLog = {
+    turnFailed({ tenantId, id }, error) {
+      const failure = turnFailure(error);
+      failed({ code: failure.code });
+      log.warn({ tenantId, turnId: id, ...failure }, 'turn failed');
+    },
+    turnLeft({ tenantId, id }, err) {
+      left();
+      log.error({ tenantId, turnId: id, err }, 'turn left for repair');
+    },
+  };
+  const sweeps: SweepLog = {
+    repaired(work) {
+      repaired({ kind: work.kind });
+      log.warn({ work }, 'repaired');
+    },
+    sweepFailed(work, err) {
+      repairFailed();
+      log.error({ work, err }, 'repair failed');
+    },
+    parked(work, err) {
+      repairFailed();
+      log.error({ work, err }, 'turn put aside: `npm run turns:retry` has it tried again');
+    },
+  };
+  const quotas: QuotaUpkeepLog = {
+    released(tenantId, turnId, tokens) {
+      released();
+      log.warn({ tenantId, turnId, tokens }, 'tokens released');
+    },
+    upkeepFailed: (err) => log.error({ err }, 'quota upkeep failed'),
+  };
+  return { turns, sweeps, quotas };
+}
+
+/** Gauges of the turns, read at every scrape. */
+export function gaugeTurns(
+  metrics: Metrics,
+  queue: FairQueue,
+  due: { readonly parked: () => Promise<readonly ParkedTurn[]> },
+) {
+  metrics.gauge({
+    name: 'bedrock_graphql_turns_running',
+    help: 'Answers being generated in this instance.',
+    read: () => queue.running(),
+  });
+  metrics.gauge({
+    name: 'bedrock_graphql_turns_waiting',
+    help: 'Answers waiting for their turn in this instance.',
+    read: () => queue.waiting(),
+  });
+  metrics.gauge({
+    name: 'bedrock_graphql_turns_parked',
+    help: 'Turns of the installation that were put aside because their repair failed again and again.',
+    read: async () => (await due.parked()).length,
+  });
+}
