@@ -29,6 +29,11 @@ export interface Config {
     | { readonly kind: 'emulated'; readonly chunksPerSecond: number }
     | { readonly kind: 'aws'; readonly agents: readonly AgentDefinition[] };
   readonly bedrockIdleTimeoutMs: number;
+  readonly agentLimits: {
+    readonly firstTextTimeoutMs: number;
+    readonly turnTimeoutMs: number;
+    readonly retryBaseMs: number;
+  };
   /** Tokens held for a turn before anybody knows what it will use. */
   readonly quotaReserveTokens: number;
   /** Turns that run, and that wait, at the same time in one process. */
@@ -85,6 +90,9 @@ const environment = z.object({
     .default('bedrock-graphql-'),
   BEDROCK: z.enum(['emulated', 'aws']).default('emulated'),
   BEDROCK_IDLE_TIMEOUT_MS: whole(100, 900_000, 60_000),
+  AGENT_FIRST_TEXT_TIMEOUT_MS: whole(100, 900_000, 60_000),
+  AGENT_TURN_TIMEOUT_MS: whole(1_000, 3_600_000, 600_000),
+  AGENT_RETRY_BASE_MS: whole(1, 10_000, 200),
   EMULATOR_CHUNKS_PER_SECOND: whole(1, 100_000, 40),
   AGENTS_FILE: z.string().min(1).optional(),
   QUOTA_RESERVE_TOKENS: whole(1, 1_000_000, 4_000),
@@ -108,17 +116,21 @@ const environment = z.object({
   CURSOR_SECRET: z.string().min(32).optional(),
 });
 
+/** At most 10 letters and digits (InvokeAgent). */
+const bedrockId = z.string().regex(/^[0-9a-zA-Z]{1,10}$/);
+
 const agentsFile = z
   .array(
     z.object({
       id: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/),
       name: z.string().min(1),
       description: z.string().nullable().default(null),
-      /** Both at most 10 letters and digits (InvokeAgent). */
-      agentId: z.string().regex(/^[0-9a-zA-Z]{1,10}$/),
-      aliasId: z.string().regex(/^[0-9a-zA-Z]{1,10}$/),
+      agentId: bedrockId,
+      aliasId: bedrockId,
+      /** Asked in this order when the alias above fails. */
+      fallbackAliasIds: z.array(bedrockId).default([]),
       modelId: z.string().nullable().default(null),
-      knowledgeBaseIds: z.array(z.string().regex(/^[0-9a-zA-Z]{1,10}$/)).default([]),
+      knowledgeBaseIds: z.array(bedrockId).default([]),
     }),
   )
   .min(1);
@@ -192,6 +204,11 @@ function derive(env: Environment, faults: string[]): Config {
     tablePrefix: env.TABLE_PREFIX,
     bedrock: bedrockOf(env, faults),
     bedrockIdleTimeoutMs: env.BEDROCK_IDLE_TIMEOUT_MS,
+    agentLimits: {
+      firstTextTimeoutMs: env.AGENT_FIRST_TEXT_TIMEOUT_MS,
+      turnTimeoutMs: env.AGENT_TURN_TIMEOUT_MS,
+      retryBaseMs: env.AGENT_RETRY_BASE_MS,
+    },
     quotaReserveTokens: env.QUOTA_RESERVE_TOKENS,
     queue: {
       runningMax: env.GENERATIONS_MAX,
@@ -244,7 +261,10 @@ function readAgents(path: string | undefined, faults: string[]): readonly AgentD
   }
   try {
     const agents = agentsFile.parse(JSON.parse(readFileSync(path, 'utf8')));
-    return agents.map(({ agentId, aliasId, ...agent }) => ({ ...agent, bedrock: { agentId, aliasId } }));
+    return agents.map(({ agentId, aliasId, fallbackAliasIds, ...agent }) => ({
+      ...agent,
+      bedrock: { agentId, aliasIds: [aliasId, ...fallbackAliasIds] },
+    }));
   } catch (error) {
     const reason = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
     faults.push(`AGENTS_FILE: ${reason}`);

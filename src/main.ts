@@ -1,5 +1,6 @@
 import { createPasswordHasher } from './adapters/argon2/password-hasher.ts';
-import { createBedrockAgents } from './adapters/bedrock/agent-runtime.ts';
+import { createAgentCall } from './adapters/bedrock/agent-runtime.ts';
+import { createBedrockAgents } from './adapters/bedrock/answer-source.ts';
 import { createAccessTokens } from './adapters/jwt/access-tokens.ts';
 import { createMemoryGenerationSlots } from './adapters/memory/generation-slots.ts';
 import { createMemoryRateLimiter } from './adapters/memory/rate-limiter.ts';
@@ -76,7 +77,12 @@ export async function start(config: Config, surroundings: Surroundings) {
     queue,
     signals: createMemoryTurnSignals(),
     coalesceMs: config.streamCoalesceMs,
-    source: createBedrockAgents({ client, definitionOf: (agentId) => agents.definition(agentId), clock }),
+    source: createBedrockAgents({
+      ...config.agentLimits,
+      call: createAgentCall({ client, clock }),
+      definitionOf: (agentId) => agents.definition(agentId),
+      clock,
+    }),
     clock,
     log: observation.turns,
   });

@@ -4,8 +4,8 @@ export interface AgentDefinition {
   readonly id: string;
   readonly name: string;
   readonly description: string | null;
-  /** The agent on Amazon Bedrock: `agentId` and `agentAliasId` of InvokeAgent. */
-  readonly bedrock: { readonly agentId: string; readonly aliasId: string };
+  /** The agent on Amazon Bedrock: `agentId` and `agentAliasId` of InvokeAgent. The first alias is asked first, the others stand in for it. */
+  readonly bedrock: { readonly agentId: string; readonly aliasIds: readonly [string, ...string[]] };
   /** The model behind the alias, named until a trace names it. */
   readonly modelId: string | null;
   /** Every knowledge base attached to the agent. Each one gets a tenant filter on every call; one left out here would be searched unfiltered. */

@@ -14,6 +14,8 @@ export interface ServiceCalls {
 export interface TurnMetering {
   /** Calls made to the agent; 0: the turn never reached it. */
   readonly attempts: number;
+  /** The alias of the agent that answered, or was tried last; null: none was. */
+  readonly aliasId: string | null;
   readonly inputTokens: number;
   readonly outputTokens: number;
   /** The part of both that was estimated from characters, because a step never reported. */
@@ -33,6 +35,7 @@ const NO_CALLS: ServiceCalls = { latenciesMs: [], failures: 0 };
 /** A turn that never reached an agent. */
 export const NOTHING_USED: TurnMetering = {
   attempts: 0,
+  aliasId: null,
   inputTokens: 0,
   outputTokens: 0,
   estimatedTokens: 0,
@@ -91,7 +94,7 @@ export function readMeter(questionCharacters: number): TurnMeterReading {
     take(part, elapsedMs) {
       switch (part.type) {
         case 'attempt':
-          sum = { ...withOpenStep(sum), attempts: sum.attempts + 1 };
+          sum = { ...withOpenStep(sum), attempts: sum.attempts + 1, aliasId: part.aliasId };
           open = null;
           traced = false;
           break;
@@ -122,6 +125,7 @@ export function readMeter(questionCharacters: number): TurnMeterReading {
           sum = { ...sum, traces: sum.traces + 1 };
           break;
         case 'citation':
+        case 'action':
           break;
       }
     },

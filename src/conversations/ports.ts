@@ -179,8 +179,8 @@ export interface Question {
 
 /** One part of an answer as an agent gives it. */
 export type AnswerPart =
-  /** A call to the agent is about to be made. */
-  | { readonly type: 'attempt' }
+  /** A call to this alias of the agent is about to be made. */
+  | { readonly type: 'attempt'; readonly aliasId: string }
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'citation'; readonly citation: Citation }
   /** A model has begun to work on a prompt of this many characters. */
@@ -192,6 +192,8 @@ export type AnswerPart =
       readonly outputTokens: number;
       readonly modelId: string | null;
     }
+  /** The agent calls a tool: what that does may already be done. */
+  | { readonly type: 'action' }
   /** A call to a service beside the model has ended. */
   | {
       readonly type: 'activity';

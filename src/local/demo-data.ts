@@ -15,13 +15,12 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
 
 /** The demo agents, as an installation would configure them. */
 export const demoAgentDefinitions: readonly AgentDefinition[] = demoAgents.map((agent) => {
-  const [aliasId = ''] = agent.aliasIds;
   const id = agent.name.toLowerCase();
   return {
     id,
     name: agent.name.charAt(0).toUpperCase() + agent.name.slice(1),
     description: DESCRIPTIONS[id] ?? null,
-    bedrock: { agentId: agent.agentId, aliasId },
+    bedrock: { agentId: agent.agentId, aliasIds: agent.aliasIds },
     modelId: agent.model,
     knowledgeBaseIds: agent.knowledgeBaseIds,
   };

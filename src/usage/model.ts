@@ -16,7 +16,9 @@ export interface TurnEvent {
   readonly first: boolean;
   readonly status: 'COMPLETED' | 'FAILED' | 'CANCELLED';
   readonly errorCode: string | null;
+  /** Calls made to the agent, and the alias of it that answered or was tried last. */
   readonly attempts: number;
+  readonly aliasId: string | null;
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly estimatedTokens: number;

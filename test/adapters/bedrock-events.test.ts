@@ -311,6 +311,18 @@ describe('calls beside the model', () => {
     ]);
   });
 
+  it('to tools are told as they begin, because from then on nothing may be repeated; searches are not', async () => {
+    const { parts } = await read(
+      traceFrame(begin('KNOWLEDGE_BASE', 'a'), at(0)),
+      traceFrame(begin('ACTION_GROUP', 'b'), at(1)),
+      traceFrame(begin('ACTION_GROUP_CODE_INTERPRETER', 'c'), at(2)),
+      chunkFrame('x'),
+    );
+    expect(parts.map(({ type }) => type).slice(0, 7)).toEqual([
+      ...['attempt', 'trace', 'trace', 'action', 'trace', 'action', 'text'],
+    ]);
+  });
+
   it('that never came back have failed, when the stream ends and when it breaks', async () => {
     const ended = await read(traceFrame(begin('ACTION_GROUP', 'a'), at(0)), chunkFrame('x'));
     expect(of(ended.parts, 'activity')).toMatchObject([{ service: 'ACTION_GROUP', failed: true }]);

@@ -16,9 +16,9 @@ const EXCEPTIONS = [
   ['ServiceQuotaExceededException', 400, true, 'a pause'],
   ['ModelNotReadyException', 424, true, 'a pause'],
   ['ConflictException', 409, true, 'a pause'],
-  ['InternalServerException', 500, true, null],
-  ['BadGatewayException', 502, true, null],
-  ['DependencyFailedException', 424, true, null],
+  ['InternalServerException', 500, true, 'a pause'],
+  ['BadGatewayException', 502, true, 'a pause'],
+  ['DependencyFailedException', 424, true, 'a pause'],
   ['ValidationException', 400, false, null],
   ['AccessDeniedException', 403, false, null],
   ['ResourceNotFoundException', 404, false, null],
@@ -51,11 +51,11 @@ describe.each(EXCEPTIONS)('%s', (name, status, retryable, pause) => {
   it('before the stream, at its beginning and in the middle is AGENT_UNAVAILABLE, once, with what came before', async () => {
     const before = server.calls.length;
     server.refuse(status, name);
-    const refused = await readAnswer(agents.source);
+    const refused = await readAnswer(agents.oneCall);
     server.answer(exceptionFrame(wireName(name)));
-    const first = await readAnswer(agents.source);
+    const first = await readAnswer(agents.oneCall);
     server.answer(traceFrame({}), chunkFrame('Some text'), exceptionFrame(wireName(name)));
-    const middle = await readAnswer(agents.source);
+    const middle = await readAnswer(agents.oneCall);
 
     for (const { error } of [refused, first, middle]) {
       expect(error).toMatchObject(expected);
@@ -68,7 +68,7 @@ describe.each(EXCEPTIONS)('%s', (name, status, retryable, pause) => {
 });
 
 describe('anything else that goes wrong is AGENT_UNAVAILABLE, and may be tried again', () => {
-  const lost = { code: 'AGENT_UNAVAILABLE', details: { retryable: true } };
+  const lost = { code: 'AGENT_UNAVAILABLE', details: { retryable: true, retryAfterMs: 1_000 } };
 
   it.each<[string, () => void]>([
     ['an exception nobody knows', () => server.answer(chunkFrame('Hi'), exceptionFrame('meltdownException'))],
@@ -86,7 +86,7 @@ describe('anything else that goes wrong is AGENT_UNAVAILABLE, and may be tried a
     ],
   ])('%s', async (_name, prepare) => {
     prepare();
-    const { error, text } = await readAnswer(agents.source);
+    const { error, text } = await readAnswer(agents.oneCall);
     expect(error).toMatchObject(lost);
     expect(text).toBe('Hi');
   });
@@ -101,7 +101,7 @@ describe('anything else that goes wrong is AGENT_UNAVAILABLE, and may be tried a
     ],
   ])('%s', async (_name, prepare) => {
     prepare();
-    const { error, text } = await readAnswer(agents.source);
+    const { error, text } = await readAnswer(agents.oneCall);
     expect(error).toMatchObject(lost);
     expect(text).toBe('');
   });
@@ -109,16 +109,16 @@ describe('anything else that goes wrong is AGENT_UNAVAILABLE, and may be tried a
   it('nobody listening', async () => {
     const gone = await startAgentServer();
     await gone.close();
-    const { source, close } = bedrockAgentsAt(gone.url);
-    expect((await readAnswer(source)).error).toMatchObject(lost);
+    const { oneCall, close } = bedrockAgentsAt(gone.url);
+    expect((await readAnswer(oneCall)).error).toMatchObject(lost);
     close();
   });
 
   it('a tool that is asked for: not offered, and not to be tried again', async () => {
-    const { source } = agents;
+    const { oneCall } = agents;
     const { eventFrame } = await import('../support/agent-server.ts');
     server.answer(chunkFrame('Let me see.'), eventFrame('returnControl', { invocationId: 'i', invocationInputs: [] }));
-    expect((await readAnswer(source)).error).toMatchObject({
+    expect((await readAnswer(oneCall)).error).toMatchObject({
       code: 'AGENT_UNAVAILABLE',
       details: { retryable: false },
     });
@@ -126,7 +126,7 @@ describe('anything else that goes wrong is AGENT_UNAVAILABLE, and may be tried a
 });
 
 describe('silence', () => {
-  const timedOut = { code: 'AGENT_UNAVAILABLE', details: { retryable: true } };
+  const timedOut = { code: 'AGENT_UNAVAILABLE', details: { retryable: true, retryAfterMs: 5_000 } };
 
   it.each([
     ['before the headers', [] as Uint8Array[], false],
@@ -136,7 +136,7 @@ describe('silence', () => {
     server.play(async ({ send }) => {
       if (begun) await send(...frames);
     });
-    const { error, text } = await readAnswer(impatient.source);
+    const { error, text } = await readAnswer(impatient.oneCall);
     expect(error).toMatchObject(timedOut);
     expect(text).toBe(frames.length > 0 ? 'Hi' : '');
     await server.calls.at(-1)!.closed;

@@ -120,7 +120,7 @@ describe('against the emulator', () => {
     expect(error).toBeNull();
     expect(text.length).toBeGreaterThan(20);
     expect(parts.filter(({ type }) => type === 'text').length).toBeGreaterThan(1);
-    expect(parts[0]).toEqual({ type: 'attempt' });
+    expect(parts[0]).toEqual({ type: 'attempt', aliasId: 'ALSUPPORT1' });
     const citations = parts.flatMap((part) => (part.type === 'citation' ? [part.citation] : []));
     expect(citations.length).toBeGreaterThan(0);
     for (const { source, title } of citations) {

@@ -62,6 +62,7 @@ export const PLACES: readonly Place[] = [
     ['src/adapters/bedrock/*'],
     '@aws-sdk/client-bedrock-agent-runtime',
     '@smithy/node-http-handler',
+    'cockatiel',
     'node:http',
     'node:https',
   ),

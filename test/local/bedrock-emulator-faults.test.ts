@@ -170,6 +170,13 @@ describe('an error', () => {
     expect((await ask(question, { agentAliasId: 'ALSUPPORT2' })).error).toBeUndefined();
   });
 
+  it.each(['1', 'ALSUPPORT1'])('with alias=%s strikes that alias only, and `times` counts its calls', async (alias) => {
+    const question = `refunds? [[emulate error=ThrottlingException alias=${alias} times=1]]`;
+    expect((await ask(question, { agentAliasId: 'ALSUPPORT2' })).error).toBeUndefined();
+    expect((await ask(question)).error?.name).toBe('ThrottlingException');
+    expect((await ask(question)).error).toBeUndefined();
+  });
+
   it('leaves no earlier turn behind', async () => {
     await ask('refunds? [[emulate error=ThrottlingException after=2]]');
     await ask('refunds? [[emulate cut=true]]');
@@ -341,6 +348,7 @@ describe('[[emulate …]]', () => {
     ['delayMs=-1', 'delayMs'],
     ['steps=51', 'steps'],
     ['times=0', 'times'],
+    ['alias=a-b', 'alias'],
     ['after=', 'after'],
     ['inputTokens=1.5', 'inputTokens'],
     ['error=TeapotException', 'error'],

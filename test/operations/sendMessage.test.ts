@@ -321,9 +321,10 @@ describe('sendMessage', () => {
     it('repeated after a failure: attaches to the failed turn, and calls no agent', async () => {
       const id = await member.createConversation();
       const first = await keyed(id, 'Hm [[emulate error=ThrottlingException]]', 'k');
+      const calls = servedIn(world, id).length;
       const again = await keyed(id, 'Hm [[emulate error=ThrottlingException]]', 'k');
       expect(again.data.sendMessage).toEqual(first.data.sendMessage);
-      expect(servedIn(world, id)).toHaveLength(1);
+      expect(servedIn(world, id)).toHaveLength(calls);
     });
 
     it.each([

@@ -4,7 +4,7 @@ import type { AnswerPart } from '../../src/conversations/ports.ts';
 
 const QUESTION_CHARACTERS = 40; // 10 tokens, where they have to be estimated
 
-const attempt: AnswerPart = { type: 'attempt' };
+const attempt: AnswerPart = { type: 'attempt', aliasId: 'ALIAS' };
 const trace: AnswerPart = { type: 'trace' };
 const text = (characters: number): AnswerPart => ({ type: 'text', text: 'x'.repeat(characters) });
 const step = (inputCharacters: number, modelId: string | null = 'nova'): AnswerPart => ({

@@ -61,6 +61,7 @@ function randomEvents(seed: number, count: number): UsageEvent[] {
       status: (['COMPLETED', 'FAILED', 'CANCELLED'] as const)[whole(3)]!,
       errorCode: null,
       attempts: whole(4),
+      aliasId: null,
       inputTokens: whole(5_000_000_000),
       outputTokens: whole(10_000),
       estimatedTokens: whole(100),

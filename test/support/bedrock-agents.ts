@@ -1,4 +1,5 @@
-import { createBedrockAgents } from '../../src/adapters/bedrock/agent-runtime.ts';
+import { createAgentCall } from '../../src/adapters/bedrock/agent-runtime.ts';
+import { createBedrockAgents } from '../../src/adapters/bedrock/answer-source.ts';
 import { createBedrockClient } from '../../src/adapters/bedrock/client.ts';
 import type { AgentDefinition } from '../../src/agents/model.ts';
 import { newConversationId } from '../../src/conversations/model.ts';
@@ -12,7 +13,7 @@ export const AGENT: AgentDefinition = {
   id: 'support',
   name: 'Support',
   description: null,
-  bedrock: { agentId: 'AGENT12345', aliasId: 'ALIAS12345' },
+  bedrock: { agentId: 'AGENT12345', aliasIds: ['ALIAS12345'] },
   modelId: null,
   knowledgeBaseIds: ['KBONE', 'KBTWO'],
 };
@@ -38,7 +39,23 @@ export function bedrockAgentsAt(
   const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
   const client = createBedrockClient({ region: 'us-east-1', endpoint: url, credentials, idleTimeoutMs });
   const definitionOf = (id: string) => agents.find((agent) => agent.id === id) ?? null;
-  return { source: createBedrockAgents({ client, definitionOf, clock }), close: () => client.destroy() };
+  const call = createAgentCall({ client, clock });
+  const source = createBedrockAgents({
+    call,
+    definitionOf,
+    clock,
+    firstTextTimeoutMs: 60_000,
+    turnTimeoutMs: 600_000,
+    retryBaseMs: 1,
+  });
+  return {
+    source,
+    /** What one call to one alias gives, without retries and the rest. */
+    oneCall: {
+      answer: (question: Question, signal: AbortSignal) => call(AGENT, AGENT.bedrock.aliasIds[0], question, signal),
+    },
+    close: () => client.destroy(),
+  };
 }
 
 /** An answer as far as it came. */

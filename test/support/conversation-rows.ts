@@ -64,6 +64,7 @@ export const answerIdOf = (conversation: Conversation, index = 0): string => mes
 export const METERING: TurnMetering = {
   ...NOTHING_USED,
   attempts: 1,
+  aliasId: 'ALSUPPORT1',
   inputTokens: 120,
   outputTokens: 30,
   modelId: 'amazon.nova-lite-v1:0',

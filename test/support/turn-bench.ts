@@ -47,7 +47,7 @@ export function createScriptedSource() {
       const parts = createEventQueue<AnswerPart>({ onEnd: () => undefined });
       signal.addEventListener('abort', () => parts.fail(new Error('aborted')));
       asked.push(question.conversationId);
-      parts.push({ type: 'attempt' });
+      parts.push({ type: 'attempt', aliasId: 'ALIAS' });
       const answering: Answering = {
         question,
         signal,

@@ -52,11 +52,17 @@ export type World = Awaited<ReturnType<typeof startWorld>>;
 
 const SIGN_IN = `mutation($input: SignInInput!) { signIn(input: $input) { accessToken refreshToken viewer { id } } }`;
 
-/** The configuration of tests: everything in memory, any port, no pauses between the chunks of an answer. */
+/** The configuration of tests: everything in memory, any port, no pauses between the chunks of an answer, nor before retries. */
 export function testConfig(overrides: Partial<Config> = {}): Config {
   const ports = { PORT: '0', ADMIN_PORT: '0' };
   const config = readConfig({ ...ports, DATA_DIR: ':memory:', LOG_LEVEL: 'silent', SHUTDOWN_GRACE_MS: '2000' });
-  return { ...config, bedrock: { kind: 'emulated', chunksPerSecond: Infinity }, streamCoalesceMs: 0, ...overrides };
+  return {
+    ...config,
+    bedrock: { kind: 'emulated', chunksPerSecond: Infinity },
+    streamCoalesceMs: 0,
+    agentLimits: { ...config.agentLimits, retryBaseMs: 1 },
+    ...overrides,
+  };
 }
 
 /** The whole product on a port of its own, with the demo tenants and a caller for each of their users. */

@@ -123,14 +123,18 @@ export function createEventReader(isolation: IsolationCheck, clock: Clock) {
   }
 
   function* readCalls({ invocationInput, observation }: Calls, at: number): Generator<AnswerPart> {
-    if (invocationInput) begin(invocationInput, at);
+    if (invocationInput) yield* begin(invocationInput, at);
     if (observation) yield* end(observation, at);
   }
 
-  function begin({ traceId = '', invocationType, knowledgeBaseLookupInput }: InvocationInput, at: number) {
+  function* begin(
+    { traceId = '', invocationType, knowledgeBaseLookupInput }: InvocationInput,
+    at: number,
+  ): Generator<AnswerPart> {
     isolation.knowledgeBase(knowledgeBaseLookupInput?.knowledgeBaseId);
     const service = SERVICE_OF[invocationType ?? ''];
     if (service) calls.set(`${service} ${traceId}`, { service, startedAt: at });
+    if (service === 'ACTION_GROUP') yield { type: 'action' };
   }
 
   function* end({ traceId = '', type, knowledgeBaseLookupOutput }: Observation, at: number): Generator<AnswerPart> {

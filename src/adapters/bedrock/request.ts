@@ -8,13 +8,14 @@ import type { Question } from '../../conversations/ports.ts';
  */
 export function invokeAgentInput(
   { bedrock, knowledgeBaseIds }: AgentDefinition,
+  aliasId: string,
   question: Question,
 ): InvokeAgentCommandInput {
   const { tenantId, userId, conversationId, text } = question;
   const filter = { equals: { key: 'tenantId', value: tenantId } };
   return {
     agentId: bedrock.agentId,
-    agentAliasId: bedrock.aliasId,
+    agentAliasId: aliasId,
     // 2 to 100 characters of [0-9a-zA-Z._:-] (InvokeAgent, sessionId)
     sessionId: `${tenantId}:${conversationId}`,
     inputText: text,

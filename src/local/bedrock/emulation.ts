@@ -14,8 +14,10 @@ export interface Emulation {
   readonly outputTokens: number | null;
   readonly steps: number | null;
   readonly after: number | null;
-  /** How many attempts fail before the question is answered; null: all of them. */
+  /** How many calls the fault strikes; null: all of them. */
   readonly times: number | null;
+  /** The only alias the fault strikes, by its id or its place among the agent's, from 1; null: every one. */
+  readonly alias: string | null;
   readonly fault: Fault | null;
   readonly tool: string | null;
   readonly foreign: string | null;
@@ -41,6 +43,7 @@ const PATTERNS = {
   cut: /^(true|false)$/,
   stall: /^(true|false)$/,
   empty: /^(true|false)$/,
+  alias: /^[0-9A-Za-z]{1,10}$/,
   tool: /^[A-Za-z0-9_-]{1,100}$/,
   foreign: /^[^\s[\]]{1,100}$/,
 } as const;
@@ -94,6 +97,7 @@ const toEmulation = (settings: ReadonlyMap<string, string>): Emulation => {
     steps: whole('steps'),
     after: whole('after'),
     times: whole('times'),
+    alias: settings.get('alias') ?? null,
     fault: toFault(settings, whole('after')),
     tool: settings.get('tool') ?? null,
     foreign: settings.get('foreign') ?? null,

@@ -67,7 +67,7 @@ export const invokeAgent = async (deps: InvokerDeps, call: Call): Promise<void> 
     attempt: turn.attempt,
   });
   try {
-    const fault = turn.attempt <= (emulation.times ?? Infinity) ? emulation.fault : null;
+    const fault = faultOf(deps, turn);
     record.error = failureBeforeStream(request, fault);
     if (record.error) throw new ServiceError(record.error, `emulated ${record.error}`);
     const act = emulation.tool ? toolTurn(deps, turn, emulation.tool) : answerTurn(deps, turn);
@@ -84,6 +84,15 @@ export const invokeAgent = async (deps: InvokerDeps, call: Call): Promise<void> 
     record.outcome = 'failed';
     throw error;
   }
+};
+
+/** The fault this call is to suffer. Only calls that can are counted: with `alias` and `times`, those to that alias. */
+const faultOf = ({ sessions }: InvokerDeps, { agent, target, question, emulation }: Turn): Fault | null => {
+  const { fault, alias, times } = emulation;
+  const struck =
+    alias === null || alias === target.aliasId || alias === `${agent.aliasIds.indexOf(target.aliasId) + 1}`;
+  if (!fault || !struck) return null;
+  return sessions.countAttempt('fault', target.sessionId, question) <= (times ?? Infinity) ? fault : null;
 };
 
 const failureBeforeStream = (request: InvokeRequest, fault: Fault | null): ServiceErrorName | null => {

@@ -11,7 +11,7 @@ export type Metadata = Readonly<Record<string, MetadataValue>>;
 /** An agent that may be invoked, with every alias it answers under. */
 export interface EmulatedAgent {
   readonly agentId: string;
-  readonly aliasIds: readonly string[];
+  readonly aliasIds: readonly [string, ...string[]];
   readonly name: string;
   /** Foundation model id, as traces report it. */
   readonly model: string;
