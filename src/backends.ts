@@ -1,8 +1,11 @@
+import { createMemoryCoordination } from './adapters/memory/index.ts';
+import { createRedis } from './adapters/redis/index.ts';
 import { createBedrockClient } from './adapters/bedrock/client.ts';
 import { createDynamoDb, type DynamoDbOptions } from './adapters/dynamodb/index.ts';
 import { newSigningKey } from './adapters/jwt/access-tokens.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './kernel/clock.ts';
+import { ulid } from './kernel/ids.ts';
 import { startBedrockEmulator, type BedrockEmulator } from './local/bedrock/emulator.ts';
 import { demoAgents, demoPassages } from './local/demo-corpus.ts';
 import { demoAgentDefinitions } from './local/demo-data.ts';
@@ -68,4 +71,21 @@ export async function openBedrock({ bedrock, region, bedrockIdleTimeoutMs: idleT
   const credentials = EMBEDDED_CREDENTIALS;
   const client = createBedrockClient({ region, idleTimeoutMs, endpoint: emulator.url, credentials });
   return { client, definitions: demoAgentDefinitions, emulator };
+}
+
+/** What instances share: in Redis, or in this process where it is the only one. */
+export function openCoordination({ redisUrl, tablePrefix }: Config, { clock, log }: Surroundings) {
+  if (redisUrl === null) return createMemoryCoordination(clock);
+  return createRedis({
+    url: redisUrl,
+    prefix: `${tablePrefix}redis`,
+    instanceId: ulid(clock.now()),
+    clock,
+    log: {
+      onState: (state, reason) =>
+        state === 'up'
+          ? log.info('Redis is there')
+          : log.warn({ reason }, 'Redis is away: this instance goes on alone'),
+    },
+  });
 }

@@ -2,13 +2,9 @@ import { createPasswordHasher } from './adapters/argon2/password-hasher.ts';
 import { createAgentCall } from './adapters/bedrock/agent-runtime.ts';
 import { createBedrockAgents } from './adapters/bedrock/answer-source.ts';
 import { createAccessTokens } from './adapters/jwt/access-tokens.ts';
-import { createMemoryGenerationSlots } from './adapters/memory/generation-slots.ts';
-import { createMemoryRateLimiter } from './adapters/memory/rate-limiter.ts';
-import { createMemoryStreamLogs } from './adapters/memory/stream-log.ts';
-import { createMemoryTurnSignals } from './adapters/memory/turn-signals.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
 import { createAuthService } from './auth/service.ts';
-import { openBedrock, openStorage, type Surroundings } from './backends.ts';
+import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
 import { createTables, retryParkedTurns } from './commands.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
 import { createFairQueue } from './conversations/fair-queue.ts';
@@ -21,7 +17,7 @@ import { startApp } from './server/app.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
 import { createLogger } from './server/log.ts';
 import { createMetrics } from './server/metrics.ts';
-import { gaugeTurns, observe } from './server/observation.ts';
+import { gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
 import { createTenantService } from './tenants/service.ts';
@@ -51,13 +47,13 @@ export async function start(config: Config, surroundings: Surroundings) {
     ttlMs: accessTtlMs,
     clock,
   });
-  const streamLogs = createMemoryStreamLogs(clock);
+  const shared = openCoordination(config, surroundings);
 
   const dataOf = (tenantId: TenantId, limits = UNLIMITED): TenantData => {
     const { usage: store, quota: quotaStore, ...stores } = db.forTenant(tenantId);
     const usage = createUsageService({ tenantId, store, clock });
     const quota = createTokenQuota({ store: quotaStore, limits, reserveTokens: config.quotaReserveTokens });
-    return { ...stores, usage, quota, meter: usage, streams: streamLogs.forTenant(tenantId) };
+    return { ...stores, usage, quota, meter: usage, streams: shared.streamLogs.forTenant(tenantId) };
   };
   const auth = createAuthService({
     accountsOf: (home) => db.forTenant(home).users,
@@ -70,12 +66,12 @@ export async function start(config: Config, surroundings: Surroundings) {
   });
   const queue = createFairQueue({
     options: { ...config.queue, weightOf: (tenantId) => config.tenantWeights.get(tenantId) ?? 1 },
-    slots: createMemoryGenerationSlots(),
+    slots: shared.slots,
     clock,
   });
   const generations = createGenerations({
     queue,
-    signals: createMemoryTurnSignals(),
+    signals: shared.signals,
     coalesceMs: config.streamCoalesceMs,
     source: createBedrockAgents({
       ...config.agentLimits,
@@ -100,6 +96,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     log: observation.quotas,
   });
   gaugeTurns(metrics, queue, db.due);
+  if (config.redisUrl !== null) gaugeRedis(metrics, shared);
   const background = (work: Promise<void>) =>
     void work.catch((err: unknown) => log.error({ err }, 'background work failed'));
 
@@ -113,7 +110,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     agents,
     dataOf,
     generations,
-    limiter: createMemoryRateLimiter(clock),
+    limiter: shared.limiter,
     clock,
     background,
   });
@@ -138,6 +135,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     dataOf,
     async stop() {
       await app.stop();
+      await shared.close();
       client.destroy();
       db.close();
       await emulator.close();

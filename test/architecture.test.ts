@@ -97,6 +97,7 @@ const FORBIDDEN: readonly (readonly [rule: string, path: string, text: string])[
     'src/adapters/jwt/x.ts',
     `import { createPasswordHasher } from '../argon2/password-hasher.ts';`,
   ],
+  ['only the Redis adapter has its client', 'src/adapters/memory/x.ts', `import { Redis } from 'ioredis';`],
   ['an adapter has only its own packages', 'src/adapters/memory/x.ts', `import { z } from 'zod';`],
   [
     'a store does not speak to DynamoDB itself',

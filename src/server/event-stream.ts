@@ -5,8 +5,9 @@ import { appErrorOf } from './format-error.ts';
 /** Refusals that will not change while the subscription lasts: the first one ends it. */
 const FINAL_CODES = ['UNAUTHENTICATED', 'FORBIDDEN', 'TENANT_INVALID', 'TENANT_SUSPENDED'];
 
-const isFinal = ({ errors }: ExecutionResult): boolean =>
-  errors?.some((error) => FINAL_CODES.includes(appErrorOf(error)?.code ?? '')) ?? false;
+/** An event that is lost is the end too: the reader would never know that one is missing. */
+const isFinal = ({ data, errors = [] }: ExecutionResult): boolean =>
+  (errors.length > 0 && data == null) || errors.some((error) => FINAL_CODES.includes(appErrorOf(error)?.code ?? ''));
 
 const refusalOf = (error: AppError): ExecutionResult => ({
   data: null,

@@ -78,3 +78,11 @@ export function gaugeTurns(
     read: async () => (await due.parked()).length,
   });
 }
+
+/** Whether Redis is there, as this instance sees it. */
+export const gaugeRedis = (metrics: Metrics, redis: { readonly ready: () => boolean }) =>
+  metrics.gauge({
+    name: 'bedrock_graphql_redis_up',
+    help: '1 while Redis is there, 0 while it is away.',
+    read: () => (redis.ready() ? 1 : 0),
+  });

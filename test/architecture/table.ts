@@ -69,6 +69,7 @@ export const PLACES: readonly Place[] = [
   adapter(['src/adapters/jwt/*'], 'jose', 'zod', 'node:crypto'),
   adapter(['src/adapters/argon2/*'], 'node:crypto', 'node:util'),
   adapter(['src/adapters/memory/*']),
+  adapter(['src/adapters/redis/*'], 'ioredis', 'node:crypto'),
 
   { files: ['src/context.ts'], values: [], types: [KERNEL, TENANCY, ...DOMAIN_FILES, 'dataloader'] },
   {
@@ -143,6 +144,44 @@ export const EXCEPTIONS: readonly Exception[] = [
     to: 'src/conversations/model.ts',
     kind: 'value',
     names: ['isTerminal', 'StreamEvent'],
+  },
+
+  // Over Redis each instance still works by itself: what it writes it holds in memory, and without Redis it goes on with that alone.
+  ...['stream-store', 'stream-copies', 'stream-reader', 'stream-log'].map((file): Exception => ({
+    from: `src/adapters/redis/${file}.ts`,
+    to: 'src/conversations/model.ts',
+    kind: 'value',
+    names: ['isTerminal', ...(file === 'stream-log' ? [] : ['StreamEvent'])],
+  })),
+  {
+    from: 'src/adapters/redis/stream-copies.ts',
+    to: 'src/adapters/memory/stream-log.ts',
+    kind: 'type',
+    names: ['HeldStream', 'MemoryStreamLogs'],
+  },
+  {
+    from: 'src/adapters/redis/stream-reader.ts',
+    to: 'src/adapters/memory/stream-log.ts',
+    kind: 'value',
+    names: ['streamBroken'],
+  },
+  {
+    from: 'src/adapters/redis/stream-log.ts',
+    to: 'src/adapters/memory/stream-log.ts',
+    kind: 'value',
+    names: ['KEPT_AFTER_END_MS', 'MemoryStreamLogs'],
+  },
+  {
+    from: 'src/adapters/redis/index.ts',
+    to: 'src/adapters/memory/stream-log.ts',
+    kind: 'value',
+    names: ['createMemoryStreamLogs'],
+  },
+  {
+    from: 'src/adapters/redis/index.ts',
+    to: 'src/adapters/memory/rate-limiter.ts',
+    kind: 'value',
+    names: ['createMemoryRateLimiter'],
   },
 ];
 

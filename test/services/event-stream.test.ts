@@ -45,12 +45,33 @@ describe('the results of a subscription', () => {
     },
   );
 
-  it('any other error is one event’s, and the next one follows', async () => {
-    const { source, stream } = open((event) => (event === 1 ? failing('NOT_FOUND') : { data: { event } }));
+  it('an error of a part of an event is that event’s, and the next one follows', async () => {
+    const part = { ...failing('NOT_FOUND'), data: { event: null } };
+    const { source, stream } = open((event) => (event === 1 ? part : { data: { event } }));
     source.push(1);
     source.push(2);
     expect((await stream.next()).value?.errors).toHaveLength(1);
     expect((await stream.next()).value?.data).toEqual({ event: 2 });
+  });
+
+  it('an event that is lost to an error is the last one: its reader would not know that it is missing', async () => {
+    const { source, stream, ends, left } = open((event) => (event === 1 ? failing('INTERNAL') : { data: { event } }));
+    source.push(1);
+    source.push(2);
+    expect((await stream.next()).value?.errors).toHaveLength(1);
+    expect(await stream.next()).toEqual(DONE);
+    expect([ends(), left()]).toEqual([1, 1]);
+  });
+
+  it('a source that breaks off says why, and that is the last event; what was not meant for clients is thrown', async () => {
+    const refused = open(() => ({ data: {} }));
+    refused.source.fail(new AppError('INTERRUPTED', 'It broke off.', { retryable: true }));
+    const last = (await refused.stream.next()).value;
+    expect(last).toMatchObject({ data: null, errors: [{ originalError: { code: 'INTERRUPTED' } }] });
+    expect(await refused.stream.next()).toEqual(DONE);
+    const broken = open(() => ({ data: {} }));
+    broken.source.fail(new Error('a fault'));
+    await expect(broken.stream.next()).rejects.toThrow('a fault');
   });
 
   it.each(['UNAUTHENTICATED', 'TENANT_SUSPENDED', 'INTERRUPTED', 'INTERNAL'] as const)(

@@ -1,8 +1,8 @@
 import type { GenerationSlots } from '../../conversations/ports.ts';
 
-/** One process alone: its own count is the whole. */
+/** The places of a single process: it counts its generations itself, so here there is always one. */
 export const createMemoryGenerationSlots = (): GenerationSlots => ({
   take: () => Promise.resolve(true),
   release: () => Promise.resolve(),
-  onFreed: () => undefined,
+  onFreed: () => {},
 });

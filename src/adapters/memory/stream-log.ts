@@ -20,9 +20,13 @@ interface Stream {
   left: boolean;
 }
 
+export type HeldStream = Pick<Readonly<Stream>, 'withheld'> & { readonly events: readonly StreamEvent[] };
+
 /** Streams of this process, of every tenant: `forTenant` gives the view of one. */
 export interface MemoryStreamLogs {
   forTenant(tenantId: TenantId): StreamLog;
+  /** A stream as it is held here, for whoever keeps a copy of it elsewhere; it grows as the stream does. Null when it is not held. */
+  held(tenantId: TenantId, messageId: string): HeldStream | null;
   /** Streams that are held at the moment. */
   count(): number;
 }
@@ -49,7 +53,7 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
   }
 
   function forTenant(tenantId: TenantId): StreamLog {
-    const nameOf = (messageId: string) => `${tenantId} ${messageId}`;
+    const nameOf = (messageId: string) => streamName(tenantId, messageId);
     return {
       open(messageId) {
         const name = nameOf(messageId);
@@ -96,8 +100,11 @@ export function createMemoryStreamLogs(clock: Clock): MemoryStreamLogs {
     };
   }
 
-  return { forTenant, count: () => streams.size };
+  const held = (tenantId: TenantId, messageId: string) => streams.get(streamName(tenantId, messageId)) ?? null;
+  return { forTenant, held, count: () => streams.size };
 }
+
+const streamName = (tenantId: TenantId, messageId: string) => `${tenantId} ${messageId}`;
 
 /** What a reader is told whose stream ended before its answer did. */
 export const streamBroken = (): AppError =>

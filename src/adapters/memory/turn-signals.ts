@@ -1,4 +1,4 @@
 import type { TurnSignals } from '../../conversations/ports.ts';
 
-/** One process alone has nobody to tell. */
-export const createMemoryTurnSignals = (): TurnSignals => ({ cancel: () => undefined, onCancel: () => undefined });
+/** The signals of a single process: there is nobody to tell. */
+export const createMemoryTurnSignals = (): TurnSignals => ({ cancel: () => {}, onCancel: () => {} });

@@ -1,0 +1,15 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { createMemoryGenerationSlots } from './generation-slots.ts';
+import { createMemoryRateLimiter } from './rate-limiter.ts';
+import { createMemoryStreamLogs } from './stream-log.ts';
+import { createMemoryTurnSignals } from './turn-signals.ts';
+
+/** What instances share, for a process that is the only one. */
+export const createMemoryCoordination = (clock: Clock) => ({
+  streamLogs: createMemoryStreamLogs(clock),
+  signals: createMemoryTurnSignals(),
+  slots: createMemoryGenerationSlots(),
+  limiter: createMemoryRateLimiter(clock),
+  ready: () => true,
+  close: () => Promise.resolve(),
+});
