@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ANSWER_CHARACTERS_MAX } from '../../src/conversations/generation.ts';
 import { LEASE_MS } from '../../src/conversations/upkeep.ts';
-import { messageId } from '../../src/conversations/model.ts';
+import { messageId, type StreamEvent } from '../../src/conversations/model.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { settle } from '../support/clock.ts';
 import { collect } from '../support/collect.ts';
@@ -318,4 +318,60 @@ it('what is sent twice at once with one key is one turn, however late its messag
   const [result] = ((await passTime(bench.clock, second)) as PromiseFulfilledResult<Awaited<typeof second>>).value;
   expect(result).toMatchObject({ status: 'fulfilled', value: { assistantMessage: { id: assistantMessage.id } } });
   expect(assistantMessage.id).toBe(messageId(bench.conversation.id, 2));
+});
+
+describe('text that is gathered', () => {
+  async function gathering() {
+    const bench = await openBench(storage);
+    const process = bench.process({ coalesceMs: 40 });
+    const { assistantMessage } = await process.send();
+    const answering = await process.script.next();
+    const stream = collect((await process.stores.streams.read(assistantMessage.id, 0))!);
+    for (const piece of ['First', ' second', ' third']) answering.say(piece);
+    await settle();
+    return { bench, process, answering, stream };
+  }
+  const textOf = async (stream: Promise<readonly StreamEvent[]>) =>
+    (await stream).map((event) => (event.type === 'DELTA' ? event.text : event.type));
+
+  it('is all there when the answer ends, before the terminal event', async () => {
+    const { bench, answering, stream } = await gathering();
+    answering.end();
+    expect(await textOf(stream)).toEqual(['First', ' second third', 'COMPLETED']);
+    expect(await bench.answerOf()).toMatchObject({ content: 'First second third', lastEvent: 3 });
+  });
+
+  it('is all there when it fails', async () => {
+    const { bench, answering, stream } = await gathering();
+    answering.fail(new AppError('AGENT_UNAVAILABLE', 'It failed.', { retryable: true }));
+    expect(await textOf(stream)).toEqual(['First', ' second third', 'FAILED']);
+    expect((await bench.answerOf())?.content).toBe('First second third');
+  });
+
+  it('is never shown after a breach of isolation', async () => {
+    const { bench, answering, stream } = await gathering();
+    answering.fail(new AppError('ISOLATION_VIOLATION', 'Withheld.', { retryable: false }));
+    expect((await textOf(stream)).join()).not.toContain('second');
+    await bench.clock.advance(1_000);
+    expect((await bench.answerOf())?.content).toBe('');
+  });
+});
+
+it('a turn that runs on another instance is told to stop there, and one that is told so stops', async () => {
+  const bench = await openBench(storage);
+  const told: string[] = [];
+  let tell: (turnId: string) => void = () => undefined;
+  const process = bench.process({
+    signals: { cancel: (turnId) => told.push(turnId), onCancel: (listener) => (tell = listener) },
+  });
+  process.generations.cancel('a turn elsewhere');
+  expect(told).toEqual(['a turn elsewhere']);
+  await process.send();
+  await process.script.next();
+  const turn = (await bench.turnRow())!;
+  tell('another turn');
+  tell(turn.id);
+  await process.generations.settled(turn.id);
+  expect((await bench.answerOf())?.status).toBe('CANCELLED');
+  expect(told).toHaveLength(1);
 });

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { NOTHING_USED, readMeter, tokenUsage, type TurnMetering } from '../../src/conversations/metering.ts';
+import {
+  NOTHING_USED,
+  readMeter,
+  tokenUsage,
+  withUnreported,
+  type TurnMetering,
+} from '../../src/conversations/metering.ts';
 import type { AnswerPart } from '../../src/conversations/ports.ts';
 
 const QUESTION_CHARACTERS = 40; // 10 tokens, where they have to be estimated
@@ -147,5 +153,27 @@ describe('the rest of a turn', () => {
       estimated: true,
     });
     expect(tokenUsage(meter(attempt, step(400), usage(1, 2))).estimated).toBe(false);
+  });
+});
+
+describe('a turn whose process died', () => {
+  it('that asked and stored no usage is charged its question, and the text nobody metered, as estimates', () => {
+    const stored = meter(attempt);
+    expect(withUnreported(stored, { questionCharacters: 41, moreCharacters: 8 })).toMatchObject({
+      ...{ attempts: 1, inputTokens: 11, outputTokens: 2, estimatedTokens: 13 },
+    });
+  });
+
+  it('that stored its usage is charged beyond it only for text that came after', () => {
+    const stored = meter(attempt, step(400), usage(100, 20));
+    expect(withUnreported(stored, { questionCharacters: 41, moreCharacters: 0 })).toEqual(stored);
+    expect(withUnreported(stored, { questionCharacters: 41, moreCharacters: 40 })).toMatchObject({
+      ...{ inputTokens: 100, outputTokens: 30, estimatedTokens: 10 },
+    });
+  });
+
+  it('that never asked is charged nothing', () => {
+    const more = { questionCharacters: 41, moreCharacters: 0 };
+    expect(withUnreported(NOTHING_USED, more)).toEqual(NOTHING_USED);
   });
 });

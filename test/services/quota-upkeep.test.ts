@@ -15,7 +15,7 @@ afterAll(() => storage.close());
 const MINUTE = 60_000;
 const NO_LIMITS = { tokensPerDay: null, tokensPerMonth: null };
 
-function upkeepOf(bench: Bench) {
+function upkeepOf(bench: Bench, openTurns = () => bench.dueStore.openTurns()) {
   const released: string[] = [];
   const upkeep = createQuotaUpkeep({
     // eslint-disable-next-line @typescript-eslint/require-await
@@ -23,7 +23,7 @@ function upkeepOf(bench: Bench) {
       yield bench.tenantId;
     },
     storeOf: () => bench.direct.quota,
-    openTurns: () => bench.dueStore.openTurns(),
+    openTurns,
     clock: bench.clock,
     log: {
       released: (_tenantId, turnId) => released.push(turnId),
@@ -89,6 +89,20 @@ it('a hold that two instances find at once is released once', async () => {
   await Promise.all([one.pass(), other.pass()]);
   expect([...one.released, ...other.released]).toEqual([turnId]);
   expect(await bench.quota()).toMatchObject({ usedInMonth: 0 });
+});
+
+it.each([
+  ['first', 0],
+  ['second', 1],
+])('an index that misses a turn at the %s look alone does not cost that turn its hold', async (_look, missing) => {
+  const bench = await openBench(storage);
+  const turnId = await hold(bench);
+  let looks = 0;
+  const { released, pass } = upkeepOf(bench, () => Promise.resolve(new Set(looks++ === missing ? [] : [turnId])));
+  await bench.clock.advance(20 * MINUTE);
+  await pass();
+  expect(released).toEqual([]);
+  expect(Object.keys((await bench.quota()).holds)).toEqual([turnId]);
 });
 
 it('a turn that settles its hold between the two looks is not touched', async () => {

@@ -92,6 +92,18 @@ const CRASHES: readonly {
     tokens: 0,
   },
   {
+    name: 'the beginning of the first model call, which is stored at once',
+    crash: async (process) => {
+      void process.send(QUESTION, KEY);
+      const answering = await process.script.next();
+      answering.give({ type: 'step', inputCharacters: 400, modelId: 'nova' });
+      await process.until('messages.checkpoint');
+      process.die();
+    },
+    answer: { status: 'FAILED', content: '' },
+    tokens: 100,
+  },
+  {
     name: 'a checkpoint',
     crash: async (process, { clock }) => {
       void process.send(QUESTION, KEY);

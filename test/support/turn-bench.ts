@@ -11,7 +11,7 @@ import {
   type StreamEvent,
   type Turn,
 } from '../../src/conversations/model.ts';
-import type { AnswerPart, AnswerSource, Question } from '../../src/conversations/ports.ts';
+import type { AnswerPart, AnswerSource, Question, TurnSignals } from '../../src/conversations/ports.ts';
 import { createConversationService } from '../../src/conversations/service.ts';
 import { createSweeper } from '../../src/conversations/sweeper.ts';
 import { createTurnService } from '../../src/conversations/turns.ts';
@@ -93,6 +93,7 @@ const ROOMY: FairQueueOptions = {
 export interface ProcessOptions extends Partial<FairQueueOptions> {
   readonly coalesceMs?: number;
   readonly concurrentGenerations?: number | null;
+  readonly signals?: TurnSignals;
 }
 
 /** One tenant with one conversation on real stores and a test clock, and processes that serve it. */
@@ -105,7 +106,13 @@ export async function openBench(storage: Storage) {
   await direct.conversations.create(conversation);
 
   /** A server process: stores, streams and leases of its own. */
-  function process({ coalesceMs = 0, concurrentGenerations = null, ...queueOptions }: ProcessOptions = {}) {
+  function process(options: ProcessOptions = {}) {
+    const {
+      coalesceMs = 0,
+      concurrentGenerations = null,
+      signals = createMemoryTurnSignals(),
+      ...queueOptions
+    } = options;
     const db = storage.connect({ clock });
     const { usage: usageStore, quota: quotaStore, cursors, ...own } = db.forTenant(tenantId);
     const usage = createUsageService({ tenantId, store: usageStore, clock });
@@ -124,7 +131,7 @@ export async function openBench(storage: Storage) {
     const generations = createGenerations({
       source: script.source,
       queue,
-      signals: createMemoryTurnSignals(),
+      signals,
       coalesceMs,
       clock,
       log: { turnFailed: (_turn, error) => faults.push(error), turnLeft: (_turn, error) => faults.push(error) },
