@@ -188,6 +188,7 @@ fragment Answer on Message {
 export const STREAM = `subscription($messageId: ID!, $after: Int) {
   messageStream(messageId: $messageId, after: $after) {
     __typename sequence messageId
+    ... on MessageQueued { position }
     ... on MessageDelta { text }
     ... on MessageCitation { citation { text source title } }
     ... on MessageCompleted { message { id status content usage { totalTokens } } }

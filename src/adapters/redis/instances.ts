@@ -8,11 +8,16 @@ const BEAT_EVERY_MS = 10_000;
 /** An instance that was not heard of for so long counts no more, in milliseconds. */
 const ALIVE_MS = 30_000;
 
+/** Notes that an instance lives for another while, or with 0 that it is gone, and tells all of them how many there are if that has changed. */
 const BEAT = createScript(`${REDIS_TIME}
-redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local instanceId, aliveMs, channel = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local before = redis.call('ZCARD', KEYS[1])
+redis.call('ZADD', KEYS[1], now + aliveMs, instanceId)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-return redis.call('ZCARD', KEYS[1])
+redis.call('PEXPIRE', KEYS[1], math.max(aliveMs, redis.call('PTTL', KEYS[1])))
+local count = redis.call('ZCARD', KEYS[1])
+if count ~= before then redis.call('PUBLISH', channel, count) end
+return count
 `);
 
 export interface Instances {
@@ -33,15 +38,17 @@ export interface InstancesDependencies {
 export function createInstances({ connection, keys, instanceId, clock }: InstancesDependencies): Instances {
   let count = 1;
 
-  async function beat() {
+  async function beat(aliveMs = ALIVE_MS) {
     if (!connection.ready()) return;
     try {
-      count = Number(await BEAT(connection.commands, [keys.instances()], [instanceId, ALIVE_MS]));
+      const args = [instanceId, aliveMs, keys.instancesChannel()];
+      count = Number(await BEAT(connection.commands, [keys.instances()], args));
     } catch {
       // The next beat comes long before this instance counts as dead.
     }
   }
 
+  void connection.subscribe(keys.instancesChannel(), (message) => (count = Number(message)));
   connection.onUp(() => void beat());
   const stopBeating = every(clock, BEAT_EVERY_MS, () => void beat());
 
@@ -49,7 +56,7 @@ export function createInstances({ connection, keys, instanceId, clock }: Instanc
     count: () => count,
     async close() {
       stopBeating();
-      if (connection.ready()) await connection.commands.zrem(keys.instances(), instanceId).catch(() => 0);
+      await beat(0);
     },
   };
 }

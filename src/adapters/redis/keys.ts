@@ -28,6 +28,7 @@ export function redisKeys(prefix: string) {
     slots: (tenantId: TenantId): string => ofTenant(tenantId, 'SLOTS'),
     rate: (tenantId: TenantId): string => ofTenant(tenantId, 'RATE'),
     instances: (): string => join(prefix, 'SYS', 'INSTANCES'),
+    instancesChannel: (): string => join(prefix, 'SYS', 'INSTANCES', 'COUNT'),
     cancelChannel: (): string => join(prefix, 'SYS', 'CANCEL'),
     freedChannel: (): string => join(prefix, 'SYS', 'FREED'),
   };
