@@ -121,8 +121,11 @@ export function createGenerations(deps: GenerationDependencies): Generations {
       place.leave();
       control.abort('LOST' satisfies StopReason); // whatever the agent call still holds open
     }
-    if (!upkeep.lost()) return endTurn(stores, turn, end, clock);
-    await stores.streams.leave(answerId(turn));
+    if (!upkeep.lost()) {
+      const { inputTokens, outputTokens } = await endTurn(stores, turn, end, clock);
+      // Otherwise another process ended it before, and this one had not noticed yet.
+      if (inputTokens === end.metering.inputTokens && outputTokens === end.metering.outputTokens) return;
+    } else await stores.streams.leave(answerId(turn));
     void meterLateTokens(stores, turn, end.metering, clock).catch((error: unknown) => log.turnLeft(turn, error));
   }
 

@@ -43,9 +43,9 @@ export interface ConversationStore {
   ): Promise<{ readonly renamed: Conversation } | { readonly renamed: null; readonly current: Conversation | null }>;
   /**
    * Locks the owner's conversation for a turn, takes the turn's two sequence numbers and makes it the latest in its lists, all in one write.
-   * `over` takes the lock away from a turn that is known to have ended.
+   * `over` takes the lock away from a turn that is known to have ended, and its numbers too unless they are `used`.
    */
-  lock(turn: Turn, at: string, over?: ConversationLock): Promise<LockResult>;
+  lock(turn: Turn, at: string, over?: ConversationLock & { readonly used: boolean }): Promise<LockResult>;
   /** Gives the lock back, if this turn still holds it. */
   unlock(turn: Turn): Promise<void>;
   /** Undoes a lock: the numbers that came with it, which no message was stored at, and the place in the lists. */
@@ -96,7 +96,7 @@ export interface TurnStore {
   park(turn: Turn, sequence: number | null, at: number): Promise<void>;
   /** Has a turn that was put aside repaired again, as if for the first time. False when it is not parked. */
   unpark(key: string, now: number): Promise<boolean>;
-  /** Removes the row of a turn that was refused, so that its key is free again. */
+  /** Removes the row of a turn that was refused, so that its key is free again. Nothing happens when somebody else has taken the turn. */
   discard(turn: Turn): Promise<void>;
   /** Ends the turn: it is due no more, and its key is kept until `keepUntil`. */
   finish(turn: Turn, keepUntil: number): Promise<void>;

@@ -110,7 +110,7 @@ export function endAnswer(
  * hears of the end can send the next message at once. Closing the turn row comes last: until then the turn stays due.
  *
  * Every step is idempotent and takes what it needs from what the steps before it stored, so that after a crash at any point
- * the sweeper does the same again, with the same result. Where the answer has ended before, that end stands.
+ * the sweeper does the same again, with the same result. Where the answer has ended before, that end stands. Returns what was metered.
  */
 export async function endTurn(
   stores: ConversationStores,
@@ -118,7 +118,7 @@ export async function endTurn(
   end: AnswerEnd,
   clock: Clock,
   repaired = false,
-): Promise<void> {
+): Promise<TurnMetering> {
   const ended = await endAnswer(stores, turn, end, clock);
   if (ended) {
     const { message } = ended;
@@ -133,11 +133,13 @@ export async function endTurn(
       errorCode: message.error?.code ?? null,
     });
   }
-  const { inputTokens, outputTokens } = ended?.metering ?? NOTHING_USED;
+  const metered = ended?.metering ?? NOTHING_USED;
+  const { inputTokens, outputTokens } = metered;
   await stores.quota.settle(turn.id, inputTokens + outputTokens, { fence: repaired });
   await stores.conversations.unlock(turn);
   if (ended) await tellReaders(stores.streams, ended.message);
   await stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
+  return metered;
 }
 
 /** How often, and how many times, a process that lost its turn looks whether the other has ended it: over two leases. */

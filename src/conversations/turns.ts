@@ -26,6 +26,8 @@ import { followAnswer, withProgress } from './watching.ts';
 export const COMPLETION_WAIT_MS = 55_000;
 /** How long a cancellation waits for the turn to end before it answers with the message as it is. */
 export const CANCEL_WAIT_MS = 5_000;
+/** A turn that has not begun when its lease has only this left is given up: clocks of instances may differ by as much. */
+const BEGIN_MARGIN_MS = 10_000;
 /** How often, and how many times, a repeated send looks for messages that the first one is about to store. */
 const ATTACH_EVERY_MS = 50;
 const ATTACH_TRIES = 100;
@@ -111,7 +113,9 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     // A turn that has ended and a lock it left behind: the only case in which a lock is taken over.
     const holder = await stores.turns.get(held.turnKey);
     const ended = !holder || holder.done || holder.parked || holder.id !== held.turnId;
-    return ended ? stores.conversations.lock(turn, at, held) : result;
+    if (!ended) return result;
+    const used = await stores.messages.draft(messageId(turn.conversationId, held.sequence));
+    return stores.conversations.lock(turn, at, { ...held, used: used !== null });
   }
 
   /** Lock ∥ tokens: from here on the turn is ours to end. A refusal of either undoes the other, and frees the key. */
@@ -119,7 +123,9 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     const [locked, reserved] = await Promise.allSettled([lock(turn, at), stores.quota.reserve(turn.id)]);
     if (locked.status === 'rejected') throw locked.reason; // whether it is locked only the sweeper will know
     const result = locked.value;
-    if (result.locked && reserved.status === 'fulfilled') {
+    // After so long another may have ended the turn before it was locked: messages that were stored now would never end.
+    const tooLate = clock.now() > turn.leaseUntil - BEGIN_MARGIN_MS;
+    if (result.locked && reserved.status === 'fulfilled' && !tooLate) {
       return { turn: { ...turn, sequence: result.sequence }, conversation: result.locked };
     }
     if (result.locked) await stores.conversations.revert(turn);
@@ -128,7 +134,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     });
     await stores.turns.discard(turn);
     if (!result.locked) throw lockRefusal(scope, result.state);
-    throw (reserved as PromiseRejectedResult).reason;
+    throw reserved.status === 'rejected' ? reserved.reason : interrupted();
   }
 
   async function start(turn: Turn, place: Place): Promise<SentTurn> {
@@ -150,7 +156,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
   /** This process was taken for dead before the messages were stored, and the turn was ended without them: end them too. */
   async function giveUp(turn: PlacedTurn): Promise<never> {
     await endTurn(stores, turn, INTERRUPTED_END, clock);
-    throw new AppError('INTERRUPTED', INTERRUPTED.message, { retryable: true });
+    throw interrupted();
   }
 
   /** The messages of a turn that an earlier call with the same key began; null when that call was refused meanwhile. */
@@ -170,7 +176,8 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       await sleep(clock, ATTACH_EVERY_MS);
       current = await stores.turns.get(turn.key);
     }
-    if (!current) return null;
+    // Refused, or given up before it had messages: the key is free again.
+    if (!current || (current.done && current.sequence === null)) return null;
     // Stored long ago and deleted since, or a first call that is very slow.
     throw current.done ? conversationNotFound() : busy(null);
   }
@@ -289,6 +296,8 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
 
 const busy = (messageId: string | null) =>
   new AppError('CONVERSATION_BUSY', 'A turn is running in this conversation.', messageId === null ? {} : { messageId });
+
+const interrupted = () => new AppError('INTERRUPTED', INTERRUPTED.message, { retryable: true });
 
 const isQuotaRefusal = (error: unknown) => error instanceof AppError && error.code === 'QUOTA_EXCEEDED';
 

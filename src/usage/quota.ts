@@ -44,17 +44,21 @@ export function createTokenQuota({ store, limits, reserveTokens }: TokenQuotaDep
   return {
     async reserve(turnId) {
       const period = periodOf(turnId);
-      const against = await store.reserve(turnId, period, reserveTokens, limits);
-      if (against === null) {
-        held.set(turnId, reserveTokens);
-        return;
-      }
       const { tokensPerDay, tokensPerMonth } = limits;
-      if (tokensPerMonth !== null && against.usedInMonth >= tokensPerMonth)
-        throw exceeded('month', tokensPerMonth, period.monthEnds);
-      if (tokensPerDay !== null && against.usedOnDay >= tokensPerDay)
-        throw exceeded('day', tokensPerDay, period.dayEnds);
-      throw new AppError('INTERRUPTED', 'The turn was given up meanwhile.', { retryable: true });
+      for (;;) {
+        const against = await store.reserve(turnId, period, reserveTokens, limits);
+        if (against === null) {
+          held.set(turnId, reserveTokens);
+          return;
+        }
+        if (tokensPerMonth !== null && against.usedInMonth >= tokensPerMonth)
+          throw exceeded('month', tokensPerMonth, period.monthEnds);
+        if (tokensPerDay !== null && against.usedOnDay >= tokensPerDay)
+          throw exceeded('day', tokensPerDay, period.dayEnds);
+        if (against.fenced.includes(turnId))
+          throw new AppError('INTERRUPTED', 'The turn was given up meanwhile.', { retryable: true });
+        // Nothing stands against it any more: another turn gave tokens back after this one was refused.
+      }
     },
 
     async raise(turnId, used) {

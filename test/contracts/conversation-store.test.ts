@@ -164,11 +164,19 @@ onEveryEngine('ConversationStore', (storage) => {
     await conversations.lock(dead, LATER);
     const lock = (await conversations.state(conversation.id))!.lock!;
     const results = await Promise.all(
-      Array.from({ length: 20 }, () => conversations.lock(aTurn(conversation), LATER, lock)),
+      Array.from({ length: 20 }, () => conversations.lock(aTurn(conversation), LATER, { ...lock, used: true })),
     );
     expect(results.filter(({ locked }) => locked)).toMatchObject([{ sequence: 3 }]);
     await conversations.unlock(dead);
     expect((await conversations.state(conversation.id))?.lock?.sequence).toBe(3);
+  });
+
+  it('of a lock left behind the numbers are taken over too, where no message was stored at them', async () => {
+    const { conversations, conversation } = await withConversation();
+    await conversations.lock(aTurn(conversation), LATER);
+    const lock = (await conversations.state(conversation.id))!.lock!;
+    const taken = await conversations.lock(aTurn(conversation), LATER, { ...lock, used: false });
+    expect(taken).toMatchObject({ sequence: 1, locked: { messageCount: 2 } });
   });
 
   it('one that is being deleted is absent but for its state, and takes no change', async () => {

@@ -87,17 +87,19 @@ onEveryEngine('TurnStore and DueWorkStore', (storage) => {
     const claims = await Promise.all(
       Array.from({ length: 20 }, () => process().turns.claim(turn.key, now, now + MINUTE)),
     );
-    expect(claims.filter((claim) => claim !== null)).toEqual([{ ...turn, leaseUntil: now + MINUTE }]);
+    expect(claims.filter((claim) => claim !== null)).toEqual([{ ...turn, leaseUntil: now + MINUTE, repairs: 1 }]);
   });
 
-  it('a holder whose turn was claimed is fenced: it neither renews, places nor finishes it', async () => {
+  it('a holder whose turn was claimed is fenced: it neither renews, places, finishes nor discards it', async () => {
     const { mine, other, turn } = await opened();
     const now = turn.leaseUntil + 1;
     await other.turns.claim(turn.key, now, now + MINUTE);
     expect(await mine.turns.renew(turn, now + 9 * MINUTE)).toBeNull();
     expect(await mine.turns.placed(turn, 9)).toBeNull();
     await mine.turns.finish(turn, now + MINUTE);
-    expect(await mine.turns.get(turn.key)).toEqual({ ...turn, leaseUntil: now + MINUTE });
+    expect(await mine.turns.get(turn.key)).toEqual({ ...turn, leaseUntil: now + MINUTE, repairs: 1 });
+    await mine.turns.discard(turn);
+    expect(await mine.turns.get(turn.key)).not.toBeNull();
     expect(await other.turns.renew(turn, now + 2 * MINUTE)).not.toBeNull();
   });
 

@@ -230,15 +230,11 @@ describe('beyond single objects', () => {
     expectMasked(await overHttp(`{ conversations { nodes { title } } }`), 'ConversationConnection.nodes');
   });
 
-  it('goes on with a subscription whose one event was held back', async () => {
+  it('ends a subscription whose one event was held back: its reader would not know that it is missing', async () => {
     services = servicesWith('COMPLETED', FOREIGN);
     const results = await overSocket(`subscription { messageStream(messageId: "x") {
       ... on MessageCompleted { a: message { content } } ... on MessageFailed { b: message { content } }
       ... on MessageCancelled { c: message { content } } } }`);
-    expect(results.map(({ data }) => data)).toEqual([
-      null,
-      { messageStream: { b: { content: 'OWN-WORD' } } },
-      { messageStream: { c: { content: 'OWN-WORD' } } },
-    ]);
+    expect(results.map(({ data }) => data)).toEqual([null]);
   });
 });

@@ -92,3 +92,21 @@ it('a repair that is slow is awaited', async () => {
   expect(await tokensOf(bench)).toBe(510);
   expect(await bench.quota()).toMatchObject({ usedInMonth: 510, holds: {} });
 });
+
+it('a turn that ends before it notices that it was repaired has its late tokens metered too', async () => {
+  const bench = await openBench(storage);
+  const process = bench.process();
+  await process.send('What is the refund policy?');
+  const answering = await process.script.next();
+  process.before('turns.renew', () => Promise.reject(new Error('out of reach')));
+  process.before('messages.checkpoint', () => Promise.reject(new Error('out of reach')));
+  await bench.clock.advance(LEASE_MS + 1);
+  expect(await bench.process().sweeper.sweep()).toBe(1);
+  const late = process.until('quota.settleLate');
+  answering.say('All of it.');
+  answering.give({ type: 'usage', inputTokens: 500, outputTokens: 10, modelId: 'nova' });
+  answering.end();
+  await late;
+  expect(await tokensOf(bench)).toBe(510);
+  expect(await bench.quota()).toMatchObject({ usedInMonth: 510, holds: {} });
+});

@@ -233,6 +233,18 @@ describe('after a crash behind the turn row alone', () => {
     });
   });
 
+  it('a repeated send that is waiting for its messages is served when the sweeper has closed it', async () => {
+    const bench = await crashed();
+    const process = bench.process();
+    const repeated = process.send(QUESTION, KEY);
+    await process.until('turns.open');
+    await process.sweeper.sweep();
+    expect(await passTime(bench.clock, repeated)).toMatchObject({
+      status: 'fulfilled',
+      value: { userMessage: { sequence: 1, content: QUESTION } },
+    });
+  });
+
   it('a process that was taken for dead and then goes on leaves no answer streaming for ever', async () => {
     const bench = await openBench(storage);
     const slow = bench.process();

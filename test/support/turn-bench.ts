@@ -11,10 +11,18 @@ import {
   type StreamEvent,
   type Turn,
 } from '../../src/conversations/model.ts';
-import type { AnswerPart, AnswerSource, Question, TurnSignals } from '../../src/conversations/ports.ts';
+import type {
+  AnswerPart,
+  AnswerSource,
+  DueWork,
+  Question,
+  StreamLog,
+  TurnSignals,
+} from '../../src/conversations/ports.ts';
 import { createConversationService } from '../../src/conversations/service.ts';
 import { createSweeper } from '../../src/conversations/sweeper.ts';
 import { createTurnService } from '../../src/conversations/turns.ts';
+import type { Clock } from '../../src/kernel/clock.ts';
 import { createEventQueue } from '../../src/kernel/event-queue.ts';
 import type { TenantId } from '../../src/tenancy/tenant-id.ts';
 import type { UsageEvent } from '../../src/usage/model.ts';
@@ -25,12 +33,15 @@ import { createTestClock, type TestClock } from './clock.ts';
 import { collect } from './collect.ts';
 import { aConversation } from './conversation-rows.ts';
 import type { Storage } from './dynamodb-storage.ts';
+import type { GateMember } from './store-gate.ts';
 import { watchStores } from './watched-stores.ts';
 
 /** An answer that a test gives part by part. */
 export interface Answering {
   readonly question: Question;
   readonly signal: AbortSignal;
+  /** How many parts were taken from it, the beginning included. */
+  taken: () => number;
   say: (text: string) => void;
   give: (part: AnswerPart) => void;
   end: () => void;
@@ -51,6 +62,7 @@ export function createScriptedSource() {
       const answering: Answering = {
         question,
         signal,
+        taken: () => taken,
         say: (text) => parts.push({ type: 'text', text }),
         give: (part) => parts.push(part),
         end: () => parts.end(),
@@ -58,7 +70,15 @@ export function createScriptedSource() {
       };
       begun.push(answering);
       waiting.shift()?.(answering);
-      return parts;
+      let taken = 0;
+      return {
+        async *[Symbol.asyncIterator]() {
+          for await (const part of parts) {
+            taken++;
+            yield part;
+          }
+        },
+      };
     },
   };
   return {
@@ -94,16 +114,30 @@ export interface ProcessOptions extends Partial<FairQueueOptions> {
   readonly coalesceMs?: number;
   readonly concurrentGenerations?: number | null;
   readonly signals?: TurnSignals;
+  /** Streams that it shares with other processes; left out, it has its own. */
+  readonly streams?: StreamLog;
+  /** Lets its calls to the stores through one by one; the process ends with it. */
+  readonly gate?: GateMember;
 }
+
+/** The time of a process: it ends when the process does. */
+const timeOf = (clock: TestClock, gate: GateMember): Clock => ({
+  now: () => clock.now(),
+  after: (ms, task) => clock.after(ms, () => gate.alive() && task()),
+});
 
 /** One tenant with one conversation on real stores and a test clock, and processes that serve it. */
 export async function openBench(storage: Storage) {
-  const clock = createTestClock(Date.parse('2026-11-20T12:00:00.000Z'));
+  const benchClock = createTestClock(Date.parse('2026-11-20T12:00:00.000Z'));
   const tenantId: TenantId = storage.tenant();
   const conversation: Conversation = aConversation(tenantId);
-  const directDb = storage.connect({ clock });
+  const directDb = storage.connect({ clock: benchClock });
   const direct = directDb.forTenant(tenantId);
   await direct.conversations.create(conversation);
+
+  /** Keys of turns, in the order in which they began. */
+  const opened: string[] = [];
+  const startOf = (work: DueWork) => opened.lastIndexOf(work.kind === 'TURN' ? work.turnKey : '');
 
   /** A server process: stores, streams and leases of its own. */
   function process(options: ProcessOptions = {}) {
@@ -111,14 +145,31 @@ export async function openBench(storage: Storage) {
       coalesceMs = 0,
       concurrentGenerations = null,
       signals = createMemoryTurnSignals(),
-      ...queueOptions
+      gate,
+      ...rest
     } = options;
+    const clock = gate ? timeOf(benchClock, gate) : benchClock;
+    const { streams = createMemoryStreamLogs(clock).forTenant(tenantId), ...queueOptions } = rest;
+    const guarded = <S extends object>(name: string, store: S): S => gate?.guard(name, store) ?? store;
     const db = storage.connect({ clock });
     const { usage: usageStore, quota: quotaStore, cursors, ...own } = db.forTenant(tenantId);
     const usage = createUsageService({ tenantId, store: usageStore, clock });
-    const streams = createMemoryStreamLogs(clock).forTenant(tenantId);
-    const quota = createTokenQuota({ store: quotaStore, limits: UNLIMITED, reserveTokens: 4_000 });
-    const watched = watchStores({ ...own, streams, meter: usage, quota });
+    const watched = watchStores({
+      conversations: guarded('conversations', own.conversations),
+      messages: guarded('messages', own.messages),
+      turns: guarded('turns', {
+        ...own.turns,
+        open: (turn: Turn) => {
+          opened.push(turn.key);
+          return own.turns.open(turn);
+        },
+      }),
+      streams: guarded('streams', streams),
+      meter: guarded('meter', usage),
+      // Settling is several calls of the store.
+      quota: createTokenQuota({ store: guarded('quota', quotaStore), limits: UNLIMITED, reserveTokens: 4_000 }),
+    });
+    const due = guarded('due', db.due);
     const { stores } = watched;
     const script = createScriptedSource();
     const faults: unknown[] = [];
@@ -138,7 +189,13 @@ export async function openBench(storage: Storage) {
     });
     const sweepFaults: unknown[] = [];
     const sweeper = createSweeper({
-      due: { due: async (now) => (await db.due.due(now)).filter((work) => work.tenantId === tenantId) },
+      due: {
+        // The index orders them by their keys, which are random.
+        due: async (now) =>
+          (await due.due(now))
+            .filter((work) => work.tenantId === tenantId)
+            .sort((one, other) => startOf(one) - startOf(other)),
+      },
       storesOf: () => stores,
       clock,
       log: {
@@ -196,6 +253,7 @@ export async function openBench(storage: Storage) {
   const answerOf = async (turn = 0): Promise<Message | null> =>
     (await direct.messages.getMany([messageId(conversation.id, turn * 2 + 2)]))[0] ?? null;
 
+  const clock = benchClock;
   return {
     clock,
     tenantId,
@@ -212,6 +270,15 @@ export async function openBench(storage: Storage) {
     async turnRow(): Promise<Turn | null> {
       const [row] = (await storage.rowsOf(tenantId)).filter(({ PK }) => PK.includes('#TURN#'));
       return row ? direct.turns.get(row.PK.split('#')[3]!) : null;
+    },
+    /** The ids of the turns that wrote messages, by the ids of those. */
+    async turnIdsOf(messages: readonly Message[]): Promise<ReadonlyMap<string, string>> {
+      const found = messages.map(async ({ id }) => {
+        const key = await direct.messages.turnKey(id);
+        const turn = key === null ? null : await direct.turns.get(key);
+        return [id, turn?.id ?? ''] as const;
+      });
+      return new Map(await Promise.all(found));
     },
     dueStore: directDb.due,
     /** Work that a sweeper would find, now or at any later time. */

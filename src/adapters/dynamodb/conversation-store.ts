@@ -129,7 +129,7 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
         {
           set: { turn: turn.id, turnKey: turn.key, act: at, ...keys.listed(turn.conversationId, turn.ownerId, at) },
           copy: { actBefore: 'act' },
-          add: { lastSeq: 2 },
+          add: { lastSeq: over && !over.used ? 0 : 2 },
         },
         equals('uid', turn.ownerId),
         absent('deleting'),

@@ -140,8 +140,14 @@ export function openTable(doc: DynamoDBDocumentClient, TableName: string, clock:
     return { ...result, before: before as T | null };
   }
 
-  async function remove(key: Key): Promise<void> {
-    await doc.send(new DeleteCommand({ TableName, Key: { PK: key.PK, SK: key.SK } }));
+  /** Removes a row, if the conditions hold for what stands there. */
+  async function remove(key: Key, ...conditions: readonly Condition[]): Promise<void> {
+    const bind = createBindings();
+    const ConditionExpression = conditions.length > 0 ? { ConditionExpression: allOf(...conditions)(bind) } : {};
+    const input = { TableName, Key: { PK: key.PK, SK: key.SK }, ...ConditionExpression, ...bind.parameters() };
+    await doc.send(new DeleteCommand(input)).catch((error: unknown) => {
+      if (!isConditionFailure(error)) throw error;
+    });
   }
 
   function queryInput(query: Query, start?: Record<string, unknown>): QueryCommandInput {

@@ -129,7 +129,9 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
       return result.done ? turnOf(result.item) : null;
     },
 
-    discard: (turn) => table.remove(keys.turn(turn.key)),
+    async discard(turn) {
+      await table.remove(keys.turn(turn.key), equals('id', turn.id), equals('holder', holder), absent('done'));
+    },
 
     async finish(turn, keepUntil) {
       // The content is in the messages now, and has to go when they go; what is left here only keeps the key.
