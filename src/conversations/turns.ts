@@ -128,6 +128,8 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     if (result.locked && reserved.status === 'fulfilled' && !tooLate) {
       return { turn: { ...turn, sequence: result.sequence }, conversation: result.locked };
     }
+    // Whoever has taken the turn meanwhile ends it, with messages at the numbers that were locked.
+    if (!(await stores.turns.renew(turn, clock.now() + LEASE_MS))) throw interrupted();
     if (result.locked) await stores.conversations.revert(turn);
     await stores.quota.settle(turn.id, 0, {
       fence: reserved.status === 'rejected' && !isQuotaRefusal(reserved.reason),
