@@ -41,7 +41,11 @@ export async function openStorage(config: Config, { clock, log, onDynamoDbReques
     if (!config.secrets) throw new Error('The configuration has no secrets.');
     const { cursorSecret } = config.secrets;
     const db = createDynamoDb({ ...common, cursorSecret, ...(storage.endpoint && { endpoint: storage.endpoint }) });
-    if (storage.endpoint) await db.createTables();
+    if (storage.endpoint) {
+      await db.createTables().catch((cause: unknown) => {
+        throw new Error(`DYNAMODB_ENDPOINT: ${storage.endpoint}: ${(cause as Error).message}`, { cause });
+      });
+    }
     return { db, engine: NOTHING_TO_CLOSE, secrets: config.secrets };
   }
   const engine = await startLocalDynamoDb({

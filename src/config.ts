@@ -106,7 +106,9 @@ const environment = z.object({
     .regex(/^([a-z][a-z0-9-]*=([1-9]\d?|100)(,|$))*$/, 'Write it like acme=3,globex=1, with weights from 1 to 100')
     .default(''),
   STREAM_COALESCE_MS: whole(0, 1_000, 40),
-  REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
+  REDIS_URL: z
+    .url({ protocol: /^rediss?$/, error: 'Write it like redis://127.0.0.1:6379, or rediss:// for TLS' })
+    .optional(),
   DEMO_PASSWORD: z.string().min(8).optional(),
   JWT_ISSUER: z.string().min(1).default('bedrock-graphql'),
   JWT_AUDIENCE: z.string().min(1).default('bedrock-graphql'),
@@ -167,9 +169,13 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     environment.parse(Object.fromEntries(Object.entries(given).filter(([key]) => !wrong.includes(key)))),
     faults,
   );
-  if (faults.length > 0) throw configError(faults);
+  if (faults.length > 0) throw configError(firstOfEach(faults));
   return config;
 }
+
+/** A setting that is wrong counts as one that is missing in what follows: it is reported once. */
+const firstOfEach = (faults: readonly string[]) =>
+  [...new Map(faults.toReversed().map((fault) => [fault.split(':')[0], fault])).values()].toReversed();
 
 const configError = (faults: readonly string[]) => new Error(`The configuration is wrong:\n- ${faults.join('\n- ')}`);
 
@@ -181,6 +187,8 @@ function derive(env: Environment, faults: string[]): Config {
     faults.push('STORAGE: the embedded engine does not serve production; set STORAGE=dynamodb');
   if (production && env.BEDROCK === 'emulated')
     faults.push('BEDROCK: the emulator does not serve production; set BEDROCK=aws');
+  if (env.PORT !== 0 && env.PORT === env.ADMIN_PORT)
+    faults.push('ADMIN_PORT: it is PORT too; each needs one of its own');
   if (embedded && !isLoopback(env.HOST) && !env.DEMO_PASSWORD) {
     faults.push('DEMO_PASSWORD: set one, or listen on a loopback address: the default password is public');
   }
@@ -275,10 +283,23 @@ function readAgents(path: string | undefined, faults: string[]): readonly AgentD
 function secretsOf({ JWT_SIGNING_KEY, CURSOR_SECRET }: Environment, faults: string[]): Config['secrets'] {
   if (!JWT_SIGNING_KEY) faults.push('JWT_SIGNING_KEY: needed outside embedded mode: a P-256 private key as a JWK');
   if (!CURSOR_SECRET) faults.push('CURSOR_SECRET: needed outside embedded mode: at least 32 characters');
+  const signingKey = signingKeyOf(JWT_SIGNING_KEY);
+  if (JWT_SIGNING_KEY && signingKey === null) faults.push('JWT_SIGNING_KEY: it is no P-256 private key as a JWK'); // the value itself must not reach a log
+  return signingKey && { signingKey, cursorSecret: CURSOR_SECRET ?? '' };
+}
+
+const privateKey = z.looseObject({
+  kty: z.literal('EC'),
+  crv: z.literal('P-256'),
+  x: z.string().min(1),
+  y: z.string().min(1),
+  d: z.string().min(1),
+});
+
+function signingKeyOf(text: string | undefined): JWK | null {
   try {
-    return { signingKey: JSON.parse(JWT_SIGNING_KEY ?? '{}') as JWK, cursorSecret: CURSOR_SECRET ?? '' };
+    return privateKey.parse(JSON.parse(text ?? ''));
   } catch {
-    faults.push('JWT_SIGNING_KEY: not JSON'); // the value itself must not reach a log
     return null;
   }
 }

@@ -114,6 +114,13 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
     background,
   });
+  async function close() {
+    await shared.close();
+    client.destroy();
+    db.close();
+    await emulator.close();
+    await engine.close();
+  }
   const app = await startApp({
     ...config,
     tokens,
@@ -126,6 +133,9 @@ export async function start(config: Config, surroundings: Surroundings) {
     metrics,
     log,
     clock,
+  }).catch(async (error: unknown) => {
+    await close(); // a start that fails leaves no lock behind
+    throw error;
   });
   return {
     url: app.url,
@@ -135,11 +145,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     dataOf,
     async stop() {
       await app.stop();
-      await shared.close();
-      client.destroy();
-      db.close();
-      await emulator.close();
-      await engine.close();
+      await close();
     },
   };
 }

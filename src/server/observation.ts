@@ -2,6 +2,7 @@ import type { FairQueue } from '../conversations/fair-queue.ts';
 import type { TurnLog } from '../conversations/generation.ts';
 import type { ParkedTurn } from '../conversations/ports.ts';
 import type { SweepLog } from '../conversations/sweeper.ts';
+import { answerId, type PlacedTurn } from '../conversations/turn-end.ts';
 import type { QuotaUpkeepLog } from '../usage/quota-upkeep.ts';
 import { turnFailure, type Logger } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -10,6 +11,14 @@ export interface ObservationDependencies {
   readonly log: Logger;
   readonly metrics: Metrics;
 }
+
+/** Everything needed to find a turn. */
+const placeOf = (turn: PlacedTurn) => ({
+  tenantId: turn.tenantId,
+  userId: turn.ownerId,
+  turnId: turn.id,
+  messageId: answerId(turn),
+});
 
 /** What the log and the metrics are told of turns and of what is done for them in the background: never the text of a message. */
 export function observe({ log, metrics }: ObservationDependencies) {
@@ -22,14 +31,14 @@ export function observe({ log, metrics }: ObservationDependencies) {
   const released = metrics.counter('bedrock_graphql_holds_released_total', 'Holds of tokens that had lost their turn.');
 
   const turns: TurnLog = {
-    turnFailed({ tenantId, id }, error) {
+    turnFailed(turn, error) {
       const failure = turnFailure(error);
       failed({ code: failure.code });
-      log.warn({ tenantId, turnId: id, ...failure }, 'turn failed');
+      log.warn({ ...placeOf(turn), ...failure }, 'turn failed');
     },
-    turnLeft({ tenantId, id }, err) {
+    turnLeft(turn, err) {
       left();
-      log.error({ tenantId, turnId: id, err }, 'turn left for repair');
+      log.error({ ...placeOf(turn), err }, 'turn left for repair');
     },
   };
   const sweeps: SweepLog = {
