@@ -346,6 +346,21 @@ export type MessageStatus =
   /** The answer is being written. */
   | 'STREAMING';
 
+/** The usage of one model. */
+export type ModelUsage = {
+  readonly __typename?: 'ModelUsage';
+  /** What they cost, in US dollars. */
+  readonly costUsd: Scalars['Float']['output'];
+  /** The part of `tokens.totalTokens` that was estimated. */
+  readonly estimatedTokens: Scalars['Float']['output'];
+  /** The model's id at Bedrock; null where no trace named it. */
+  readonly modelId: Maybe<Scalars['String']['output']>;
+  /** Its tokens. */
+  readonly tokens: TokenTotals;
+  /** The part of `tokens.totalTokens` no price was known for. */
+  readonly unpricedTokens: Scalars['Float']['output'];
+};
+
 /** Writing. A mutation either does all it says or nothing. */
 export type Mutation = {
   readonly __typename?: 'Mutation';
@@ -448,7 +463,7 @@ export type PageInfo = {
   readonly startCursor: Maybe<Scalars['String']['output']>;
 };
 
-/** Percentiles by nearest rank; 0 where there is nothing to rank. */
+/** Percentiles by nearest rank, each within 2 % of the true value; 0 where there is nothing to rank. */
 export type Percentiles = {
   readonly __typename?: 'Percentiles';
   /** Half of the values are at most this. */
@@ -724,12 +739,16 @@ export type UsageSummary = {
   readonly byAgent: ReadonlyArray<AgentUsage>;
   /** By hour of the day: 24 rows, UTC. */
   readonly byHourOfDay: ReadonlyArray<HourUsage>;
+  /** By model, most tokens first. */
+  readonly byModel: ReadonlyArray<ModelUsage>;
   /** By service: one row each. */
   readonly byService: ReadonlyArray<NamedServiceUsage>;
   /** By user, most tokens first. */
   readonly byUser: ReadonlyArray<UserUsage>;
   /** Conversations and turns. */
   readonly conversations: ConversationUsage;
+  /** What the tokens cost, in US dollars, by the prices that were in force when they were used; tokens without a known price cost nothing here. */
+  readonly costUsd: Scalars['Float']['output'];
   /** The first moment after the period. */
   readonly end: Scalars['DateTime']['output'];
   /** The part of `tokens.totalTokens` that was estimated, because a step never reported its usage. */
@@ -738,6 +757,8 @@ export type UsageSummary = {
   readonly start: Scalars['DateTime']['output'];
   /** Tokens of all turns, failed and cancelled ones included. */
   readonly tokens: TokenTotals;
+  /** The tokens no price was known for: they are missing in `costUsd`, never guessed. */
+  readonly unpricedTokens: Scalars['Float']['output'];
 };
 
 
@@ -906,6 +927,7 @@ export type ResolversTypes = {
   MessageQueued: ResolverTypeWrapper<MessageQueued>;
   MessageRole: MessageRole;
   MessageStatus: MessageStatus;
+  ModelUsage: ResolverTypeWrapper<ModelUsage>;
   Mutation: ResolverTypeWrapper<Record<PropertyKey, never>>;
   NamedServiceUsage: ResolverTypeWrapper<NamedServiceUsage>;
   Node: ResolverTypeWrapper<ResolversInterfaceTypes<ResolversTypes>['Node']>;
@@ -967,6 +989,7 @@ export type ResolversParentTypes = {
   MessageFailed: Omit<MessageFailed, 'message'> & { message: ResolversParentTypes['Message'] };
   MessagePayload: Omit<MessagePayload, 'message'> & { message: ResolversParentTypes['Message'] };
   MessageQueued: MessageQueued;
+  ModelUsage: ModelUsage;
   Mutation: Record<PropertyKey, never>;
   NamedServiceUsage: NamedServiceUsage;
   Node: ResolversInterfaceTypes<ResolversParentTypes>['Node'];
@@ -1167,6 +1190,14 @@ export type MessageQueuedResolvers<ContextType = RequestContext, ParentType exte
   __isTypeOf?: IsTypeOfResolverFn<ParentType, ContextType>;
 };
 
+export type ModelUsageResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['ModelUsage'] = ResolversParentTypes['ModelUsage']> = {
+  costUsd?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  estimatedTokens?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  modelId?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
+  tokens?: Resolver<ResolversTypes['TokenTotals'], ParentType, ContextType>;
+  unpricedTokens?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+};
+
 export type MutationResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Mutation'] = ResolversParentTypes['Mutation']> = {
   cancelMessage: Resolver<ResolversTypes['MessagePayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCancelMessageArgs, 'input'>>;
   createConversation: Resolver<ResolversTypes['ConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCreateConversationArgs, 'input'>>;
@@ -1278,13 +1309,16 @@ export type UsageSummaryResolvers<ContextType = RequestContext, ParentType exten
   agents?: Resolver<ResolversTypes['ServiceUsage'], ParentType, ContextType>;
   byAgent?: Resolver<ReadonlyArray<ResolversTypes['AgentUsage']>, ParentType, ContextType>;
   byHourOfDay?: Resolver<ReadonlyArray<ResolversTypes['HourUsage']>, ParentType, ContextType>;
+  byModel?: Resolver<ReadonlyArray<ResolversTypes['ModelUsage']>, ParentType, ContextType>;
   byService?: Resolver<ReadonlyArray<ResolversTypes['NamedServiceUsage']>, ParentType, ContextType>;
   byUser?: Resolver<ReadonlyArray<ResolversTypes['UserUsage']>, ParentType, InTenant<ContextType>, RequireFields<UsageSummaryByUserArgs, 'first'>>;
   conversations?: Resolver<ResolversTypes['ConversationUsage'], ParentType, ContextType>;
+  costUsd?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
   end?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
   estimatedTokens?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
   start?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
   tokens?: Resolver<ResolversTypes['TokenTotals'], ParentType, ContextType>;
+  unpricedTokens?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
 };
 
 export type UserResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['User'] = ResolversParentTypes['User']> = {
@@ -1332,6 +1366,7 @@ export type Resolvers<ContextType = RequestContext> = {
   MessageFailed?: MessageFailedResolvers<ContextType>;
   MessagePayload?: MessagePayloadResolvers<ContextType>;
   MessageQueued?: MessageQueuedResolvers<ContextType>;
+  ModelUsage?: ModelUsageResolvers<ContextType>;
   Mutation?: MutationResolvers<ContextType>;
   NamedServiceUsage?: NamedServiceUsageResolvers<ContextType>;
   Node?: NodeResolvers<ContextType>;

@@ -1,7 +1,11 @@
+import { parseArgs } from 'node:util';
 import { createDynamoDb } from './adapters/dynamodb/index.ts';
 import { openStorage, type Surroundings } from './backends.ts';
 import type { Config } from './config.ts';
 import { systemClock } from './kernel/clock.ts';
+import { parseTenantId } from './tenancy/tenant-id.ts';
+import { reconcile } from './usage/closing.ts';
+import { DAY_MS } from './usage/periods.ts';
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -29,6 +33,43 @@ export async function retryParkedTurns(config: Config, surroundings: Surrounding
       if (unparked) say(`${tenantId} ${turnId}, put aside at ${parkedAt}: will be repaired again.`);
     }
     if (parked.length === 0) say('No turn was put aside.');
+  } finally {
+    db.close();
+    await engine.close();
+  }
+}
+
+/** How far back hours are closed again when nobody says. */
+const RECONCILE_DAYS = 2;
+
+/**
+ * `npm run usage:reconcile -- [--tenant SLUG] [--from DATE] [--to DATE]`: closes hours and days again, from the events, and says
+ * what that changed. Hours that are not over are left alone.
+ */
+export async function reconcileUsage(
+  config: Config,
+  surroundings: Surroundings,
+  args: readonly string[],
+): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { tenant: { type: 'string' }, from: { type: 'string' }, to: { type: 'string' } },
+  });
+  const { clock } = surroundings;
+  const end = values.to === undefined ? clock.now() : Date.parse(values.to);
+  const start = values.from === undefined ? end - RECONCILE_DAYS * DAY_MS : Date.parse(values.from);
+  if (!(start < end)) throw new Error('--from and --to are dates, e.g. 2026-11-01, and --from is the earlier one.');
+  const { db, engine } = await openStorage(config, surroundings);
+  try {
+    const only = values.tenant === undefined ? null : parseTenantId(values.tenant);
+    if (values.tenant !== undefined && only === null) throw new Error('--tenant is no tenant.');
+    for await (const tenantId of db.tenants.ids()) {
+      if (only !== null && tenantId !== only) continue;
+      const { hours, days, changed } = await reconcile(db.forTenant(tenantId).usage, { start, end }, clock);
+      say(`${tenantId}: ${hours} hours and ${days} days closed.`);
+      for (const { name, before, after } of changed)
+        say(`  ${name}: ${before === null ? 'was open' : `${before} tokens`}, now ${after} tokens`);
+    }
   } finally {
     db.close();
     await engine.close();

@@ -36,6 +36,8 @@ export interface Config {
   };
   /** Tokens held for a turn before anybody knows what it will use. */
   readonly quotaReserveTokens: number;
+  /** What models cost; null: nothing is known, and every token is unpriced. */
+  readonly prices: PricesFile | null;
   /** Turns that run, and that wait, at the same time in one process. */
   readonly queue: {
     readonly runningMax: number;
@@ -96,6 +98,7 @@ const environment = z.object({
   EMULATOR_CHUNKS_PER_SECOND: whole(1, 100_000, 40),
   AGENTS_FILE: z.string().min(1).optional(),
   QUOTA_RESERVE_TOKENS: whole(1, 1_000_000, 4_000),
+  PRICES_FILE: z.string().min(1).optional(),
   GENERATIONS_MAX: whole(1, 10_000, 100),
   GENERATIONS_PER_TENANT_MAX: whole(1, 10_000, 60),
   QUEUE_MAX: whole(0, 100_000, 1_000),
@@ -136,6 +139,22 @@ const agentsFile = z
     }),
   )
   .min(1);
+
+const dollars = z.number().min(0).max(1_000_000);
+
+const pricesFile = z.strictObject({
+  version: z.string().min(1).max(100),
+  prices: z.array(
+    z.strictObject({
+      model: z.string().min(1),
+      from: z.iso.datetime(),
+      inputPerMillion: dollars,
+      outputPerMillion: dollars,
+    }),
+  ),
+});
+
+type PricesFile = z.infer<typeof pricesFile>;
 
 /** Every name that may be set, for the documentation to be checked against. */
 export const CONFIG_KEYS: readonly string[] = Object.keys(environment.shape);
@@ -218,6 +237,7 @@ function derive(env: Environment, faults: string[]): Config {
       retryBaseMs: env.AGENT_RETRY_BASE_MS,
     },
     quotaReserveTokens: env.QUOTA_RESERVE_TOKENS,
+    prices: readPrices(env.PRICES_FILE, faults),
     queue: {
       runningMax: env.GENERATIONS_MAX,
       runningPerTenantMax: env.GENERATIONS_PER_TENANT_MAX,
@@ -267,16 +287,25 @@ function readAgents(path: string | undefined, faults: string[]): readonly AgentD
     faults.push('AGENTS_FILE: needed with BEDROCK=aws');
     return [];
   }
+  const agents = readJson(path, agentsFile, 'AGENTS_FILE', faults) ?? [];
+  return agents.map(({ agentId, aliasId, fallbackAliasIds, ...agent }) => ({
+    ...agent,
+    bedrock: { agentId, aliasIds: [aliasId, ...fallbackAliasIds] as const },
+  }));
+}
+
+function readPrices(path: string | undefined, faults: string[]): PricesFile | null {
+  return path === undefined ? null : readJson(path, pricesFile, 'PRICES_FILE', faults);
+}
+
+/** A file of settings; null, and a fault, when it cannot be read or is not what it should be. */
+function readJson<T>(path: string, shape: z.ZodType<T>, setting: string, faults: string[]): T | null {
   try {
-    const agents = agentsFile.parse(JSON.parse(readFileSync(path, 'utf8')));
-    return agents.map(({ agentId, aliasId, fallbackAliasIds, ...agent }) => ({
-      ...agent,
-      bedrock: { agentId, aliasIds: [aliasId, ...fallbackAliasIds] },
-    }));
+    return shape.parse(JSON.parse(readFileSync(path, 'utf8')));
   } catch (error) {
     const reason = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    faults.push(`AGENTS_FILE: ${reason}`);
-    return [];
+    faults.push(`${setting}: ${reason}`);
+    return null;
   }
 }
 

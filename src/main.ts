@@ -5,7 +5,7 @@ import { createAccessTokens } from './adapters/jwt/access-tokens.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
 import { createAuthService } from './auth/service.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
-import { createTables, retryParkedTurns } from './commands.ts';
+import { createTables, reconcileUsage, retryParkedTurns } from './commands.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
 import { createFairQueue } from './conversations/fair-queue.ts';
 import { createGenerations } from './conversations/generation.ts';
@@ -21,6 +21,8 @@ import { gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
 import { createTenantService } from './tenants/service.ts';
+import { createUsageCloser } from './usage/closing.ts';
+import { createPriceTable, NO_PRICES } from './usage/prices.ts';
 import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
 import { createTokenQuota } from './usage/quota.ts';
 import { createUsageService } from './usage/service.ts';
@@ -48,10 +50,11 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
   });
   const shared = openCoordination(config, surroundings);
+  const prices = config.prices ? createPriceTable(config.prices) : NO_PRICES;
 
   const dataOf = (tenantId: TenantId, limits = UNLIMITED): TenantData => {
     const { usage: store, quota: quotaStore, ...stores } = db.forTenant(tenantId);
-    const usage = createUsageService({ tenantId, store, clock });
+    const usage = createUsageService({ tenantId, store, prices, clock });
     const quota = createTokenQuota({ store: quotaStore, limits, reserveTokens: config.quotaReserveTokens });
     return { ...stores, usage, quota, meter: usage, streams: shared.streamLogs.forTenant(tenantId) };
   };
@@ -97,6 +100,12 @@ export async function start(config: Config, surroundings: Surroundings) {
   });
   gaugeTurns(metrics, queue, db.due);
   if (config.redisUrl !== null) gaugeRedis(metrics, shared);
+  const usageCloser = createUsageCloser({
+    due: db.dueHours,
+    storeOf: (tenantId) => db.forTenant(tenantId).usage,
+    clock,
+    log: observation.closings,
+  });
   const background = (work: Promise<void>) =>
     void work.catch((err: unknown) => log.error({ err }, 'background work failed'));
 
@@ -128,7 +137,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     agents,
     binder,
     generations,
-    background: [sweeper, quotaUpkeep],
+    background: [sweeper, quotaUpkeep, usageCloser],
     ping: db.ping,
     metrics,
     log,
@@ -156,6 +165,7 @@ async function main() {
   const surroundings = { clock: systemClock, log };
   if (process.argv[2] === 'create-tables') return createTables(config);
   if (process.argv[2] === 'retry-turns') return retryParkedTurns(config, surroundings);
+  if (process.argv[2] === 'reconcile-usage') return reconcileUsage(config, surroundings, process.argv.slice(3));
   const product = await start(config, surroundings);
   let stopping = false;
   const stop = (signal: string) => {

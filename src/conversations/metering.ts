@@ -10,6 +10,15 @@ export interface ServiceCalls {
   readonly failures: number;
 }
 
+/** What one model was used for. */
+export interface ModelUse {
+  /** Null where nobody named it. */
+  readonly modelId: string | null;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly estimatedTokens: number;
+}
+
 /** What one turn used, whatever became of it. */
 export interface TurnMetering {
   /** Calls made to the agent; 0: the turn never reached it. */
@@ -20,6 +29,9 @@ export interface TurnMetering {
   readonly outputTokens: number;
   /** The part of both that was estimated from characters, because a step never reported. */
   readonly estimatedTokens: number;
+  /** The same tokens by model, in the order in which the models were first used. */
+  readonly models: readonly ModelUse[];
+  /** The model that was named last. */
   readonly modelId: string | null;
   readonly latencyMs: number;
   /** From the start of the turn to the first text; null when none came. */
@@ -39,6 +51,7 @@ export const NOTHING_USED: TurnMetering = {
   inputTokens: 0,
   outputTokens: 0,
   estimatedTokens: 0,
+  models: [],
   modelId: null,
   latencyMs: 0,
   firstTextMs: null,
@@ -53,6 +66,20 @@ export interface TurnMeterReading {
   take(part: AnswerPart, elapsedMs: number): void;
   /** The sum so far. A step that has begun and not reported is estimated in it. */
   total(elapsedMs: number): TurnMetering;
+}
+
+/** A metering with more tokens of one model. */
+function withTokens(sum: TurnMetering, more: ModelUse): TurnMetering {
+  const add = (to: Omit<ModelUse, 'modelId'>) => ({
+    inputTokens: to.inputTokens + more.inputTokens,
+    outputTokens: to.outputTokens + more.outputTokens,
+    estimatedTokens: to.estimatedTokens + more.estimatedTokens,
+  });
+  const known = sum.models.some(({ modelId }) => modelId === more.modelId);
+  const models = known
+    ? sum.models.map((use) => (use.modelId === more.modelId ? { ...use, ...add(use) } : use))
+    : [...sum.models, more];
+  return { ...sum, ...add(sum), models };
 }
 
 const estimate = (characters: number): number => Math.ceil(characters / CHARACTERS_PER_TOKEN);
@@ -75,12 +102,8 @@ export function readMeter(questionCharacters: number): TurnMeterReading {
     if (open === null) return into;
     const input = estimate(open.inputCharacters);
     const output = estimate(open.outputCharacters);
-    return {
-      ...into,
-      inputTokens: into.inputTokens + input,
-      outputTokens: into.outputTokens + output,
-      estimatedTokens: into.estimatedTokens + input + output,
-    };
+    const use = { inputTokens: input, outputTokens: output, estimatedTokens: input + output };
+    return withTokens(into, { modelId: into.modelId, ...use });
   }
 
   function takeText(text: string, elapsedMs: number) {
@@ -107,12 +130,15 @@ export function readMeter(questionCharacters: number): TurnMeterReading {
           traced = true;
           break;
         case 'usage':
-          sum = {
-            ...sum,
-            inputTokens: sum.inputTokens + part.inputTokens,
-            outputTokens: sum.outputTokens + part.outputTokens,
-            modelId: part.modelId ?? sum.modelId,
-          };
+          sum = withTokens(
+            { ...sum, modelId: part.modelId ?? sum.modelId },
+            {
+              modelId: part.modelId ?? sum.modelId,
+              inputTokens: part.inputTokens,
+              outputTokens: part.outputTokens,
+              estimatedTokens: 0,
+            },
+          );
           open = null;
           traced = true;
           break;
@@ -144,12 +170,21 @@ export function withUnreported(
   if (stored.attempts === 0) return stored;
   const input = stored.inputTokens === 0 ? estimate(questionCharacters) : 0;
   const output = estimate(moreCharacters);
-  return {
-    ...stored,
-    inputTokens: stored.inputTokens + input,
-    outputTokens: stored.outputTokens + output,
-    estimatedTokens: stored.estimatedTokens + input + output,
-  };
+  if (input + output === 0) return stored;
+  const use = { inputTokens: input, outputTokens: output, estimatedTokens: input + output };
+  return withTokens(stored, { modelId: stored.modelId, ...use });
+}
+
+/** What one metering of a turn has beyond another one, by model: nothing where they agree. */
+export function lateUse(whole: TurnMetering, recorded: TurnMetering): readonly ModelUse[] {
+  const negative = recorded.models.map((use) => ({
+    modelId: use.modelId,
+    inputTokens: -use.inputTokens,
+    outputTokens: -use.outputTokens,
+    estimatedTokens: -use.estimatedTokens,
+  }));
+  const { models } = negative.reduce(withTokens, whole);
+  return models.filter((use) => use.inputTokens !== 0 || use.outputTokens !== 0);
 }
 
 /** A turn's usage as its message shows it. */

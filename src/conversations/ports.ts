@@ -1,7 +1,7 @@
 import type { Page, PageRequest } from '../kernel/page.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import type { Citation, Conversation, Message, MessageOutcome, StreamEvent, Turn } from './model.ts';
-import type { TurnMetering } from './metering.ts';
+import type { ModelUse, TurnMetering } from './metering.ts';
 
 /** What stands in a locked conversation: the turn that runs there and the place of its user message. */
 export interface ConversationLock {
@@ -230,10 +230,10 @@ export interface LateTokens {
   readonly turnId: string;
   readonly userId: string;
   readonly agentId: string;
-  readonly modelId: string | null;
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly estimatedTokens: number;
+  readonly models: readonly ModelUse[];
 }
 
 /** Counts turns as usage. Recording the same again changes nothing. */

@@ -1,5 +1,5 @@
 import { isoTime, sleep, type Clock } from '../kernel/clock.ts';
-import { NOTHING_USED, tokenUsage, type TurnMetering } from './metering.ts';
+import { lateUse, NOTHING_USED, tokenUsage, type ModelUse, type TurnMetering } from './metering.ts';
 import {
   messageId,
   type Conversation,
@@ -162,18 +162,19 @@ export async function meterLateTokens(
     ended = await stores.messages.draft(answerId(turn));
   }
   if (!ended || ended.message.status === 'STREAMING') return; // deleted, or parked: nothing was recorded that could be wrong
-  const recorded = ended.metering ?? NOTHING_USED;
-  const inputTokens = metering.inputTokens - recorded.inputTokens;
-  const outputTokens = metering.outputTokens - recorded.outputTokens;
-  if (inputTokens === 0 && outputTokens === 0) return;
+  const models = lateUse(metering, ended.metering ?? NOTHING_USED);
+  if (models.length === 0) return;
+  const sum = (tokens: (use: ModelUse) => number) => models.reduce((total, use) => total + tokens(use), 0);
+  const inputTokens = sum((use) => use.inputTokens);
+  const outputTokens = sum((use) => use.outputTokens);
   await stores.meter.recordLateTokens({
     turnId: turn.id,
     userId: turn.ownerId,
     agentId: ended.message.agentId ?? '',
-    modelId: metering.modelId,
     inputTokens,
     outputTokens,
-    estimatedTokens: metering.estimatedTokens - recorded.estimatedTokens,
+    estimatedTokens: sum((use) => use.estimatedTokens),
+    models,
   });
   await stores.quota.settleLate(turn.id, inputTokens + outputTokens);
 }

@@ -10,11 +10,16 @@ export const ULID_PATTERN = '[0-7][0-9A-HJKMNP-TV-Z]{25}';
 
 /** A ULID (https://github.com/ulid/spec): 48 bits of time, 80 random bits; sorts by time, never repeats in practice. */
 export function ulid(nowMs: number): string {
-  let time = '';
-  for (let rest = nowMs; time.length < TIME_CHARACTERS; rest = Math.floor(rest / 32))
-    time = ALPHABET.charAt(rest % 32) + time;
   const random = Array.from(randomBytes(RANDOM_CHARACTERS), (byte) => ALPHABET.charAt(byte & 31)).join('');
-  return time + random;
+  return ulidStart(nowMs) + random;
+}
+
+/** What the ULIDs of a moment begin with: less than all of them, and more than all of those before it. */
+export function ulidStart(ms: number): string {
+  let time = '';
+  for (let rest = ms; time.length < TIME_CHARACTERS; rest = Math.floor(rest / 32))
+    time = ALPHABET.charAt(rest % 32) + time;
+  return time;
 }
 
 /** The moment a ULID was made, in milliseconds since the Unix epoch. The caller has checked its shape. */

@@ -3,6 +3,7 @@ import type { TurnLog } from '../conversations/generation.ts';
 import type { ParkedTurn } from '../conversations/ports.ts';
 import type { SweepLog } from '../conversations/sweeper.ts';
 import { answerId, type PlacedTurn } from '../conversations/turn-end.ts';
+import type { UsageCloserLog } from '../usage/closing.ts';
 import type { QuotaUpkeepLog } from '../usage/quota-upkeep.ts';
 import { turnFailure, type Logger } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -62,7 +63,10 @@ export function observe({ log, metrics }: ObservationDependencies) {
     },
     upkeepFailed: (err) => log.error({ err }, 'quota upkeep failed'),
   };
-  return { turns, sweeps, quotas };
+  const closings: UsageCloserLog = {
+    closingFailed: (work, err) => log.error({ work, err }, 'closing usage failed'),
+  };
+  return { turns, sweeps, quotas, closings };
 }
 
 /** Gauges of the turns, read at every scrape. */

@@ -6,6 +6,16 @@ export interface ServiceCalls {
   readonly failures: number;
 }
 
+/** What one model was used for in a turn. The models of a turn add up to the turn. */
+export interface ModelTokens {
+  readonly modelId: string | null;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly estimatedTokens: number;
+  /** What it cost by the prices of that time, in billionths of a dollar; null where no price was known. */
+  readonly nanoUsd: number | null;
+}
+
 /** One turn as it was metered: immutable, and the only truth about usage. */
 export interface TurnEvent {
   readonly turnId: string;
@@ -22,6 +32,9 @@ export interface TurnEvent {
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly estimatedTokens: number;
+  readonly models: readonly ModelTokens[];
+  /** The version of the price table its cost was taken from; null where there was none. */
+  readonly priceVersion: string | null;
   readonly latencyMs: number;
   readonly firstTextMs: number | null;
   readonly traces: number;
@@ -42,10 +55,11 @@ export interface LateTokensEvent {
   readonly turnId: string;
   readonly userId: string;
   readonly agentId: string;
-  readonly modelId: string | null;
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly estimatedTokens: number;
+  readonly models: readonly ModelTokens[];
+  readonly priceVersion: string | null;
 }
 
 export type UsageEvent =
@@ -99,13 +113,21 @@ export interface UserUsage {
   readonly tokens: TokenTotals;
 }
 
+export interface ModelUsage {
+  readonly modelId: string | null;
+  readonly tokens: TokenTotals;
+  readonly estimatedTokens: number;
+  readonly costUsd: number;
+  readonly unpricedTokens: number;
+}
+
 export interface HourUsage {
   readonly hour: number;
   readonly invocations: number;
   readonly tokens: TokenTotals;
 }
 
-/** What a tenant used in [start, end). `users` holds every user; the API shows the first of them. */
+/** What a tenant used in [start, end). `users` reads every user, most tokens first; the API shows the first of them. */
 export interface UsageSummary {
   readonly tenantId: TenantId;
   readonly start: string;
@@ -114,13 +136,16 @@ export interface UsageSummary {
   readonly conversations: {
     readonly conversations: number;
     readonly turns: number;
-    readonly uniqueUsers: number;
+    readonly uniqueUsers: () => Promise<number>;
     readonly turnsPerConversation: number;
   };
   readonly tokens: TokenTotals;
   readonly estimatedTokens: number;
+  readonly costUsd: number;
+  readonly unpricedTokens: number;
+  readonly byModel: readonly ModelUsage[];
   readonly byAgent: readonly AgentUsage[];
-  readonly users: readonly UserUsage[];
+  readonly users: () => Promise<readonly UserUsage[]>;
   readonly byHourOfDay: readonly HourUsage[];
   readonly byService: readonly { readonly service: UsageServiceName; readonly usage: ServiceUsage }[];
 }

@@ -1,11 +1,72 @@
+import type { TenantId } from '../tenancy/tenant-id.ts';
 import type { UsageEvent } from './model.ts';
+import type { PeriodKind, Span } from './periods.ts';
+import type { Tally } from './tally.ts';
 
-/** The usage events of one tenant. An event's id is a ULID, and its time is the event's time. */
+/** What is known of a closed hour or day without its users. */
+export type BaseTally = Omit<Tally, 'users'>;
+
+/** An hour or a day that has events. */
+export interface PeriodHead {
+  readonly name: string;
+  /** Its sums; null while it is open, and again when an event came after it was closed. */
+  readonly closed: { readonly generation: number; readonly tally: BaseTally } | null;
+}
+
+/** A closing that has begun. */
+export interface Closing {
+  readonly generation: number;
+  /** How many events had come late when it began. */
+  readonly late: number;
+}
+
+/** The parts of a closed period that are read on their own. */
+export interface PeriodParts {
+  /** Of an hour: the tally of each of its minutes that has events, by the minute's number, users included. */
+  readonly MINUTES: Readonly<Record<string, Tally>>;
+  readonly USERS: Tally['users'];
+}
+
+/** The usage events of one tenant, and their sums. An event's id is a ULID, and its time is the event's time. */
 export interface UsageStore {
-  /** Stores an event; one that is stored already stays as it is. */
+  /**
+   * Stores an event; one that is stored already stays as it is. An event whose hour is over opens that hour and its day again.
+   * It is done only when it returns: repeating it after a crash repairs whatever is missing.
+   */
   record(event: UsageEvent): Promise<void>;
   /** The events whose time lies in [startMs, endMs), in no particular order. */
   events(startMs: number, endMs: number): AsyncIterable<UsageEvent>;
+  /** The hours or days with events that lie, wholly or in part, in the span; in order. */
+  heads(kind: PeriodKind, span: Span): Promise<readonly PeriodHead[]>;
+  /** Begins to close a period: a later closing takes over from an earlier one that is not finished. */
+  beginClosing(kind: PeriodKind, name: string): Promise<Closing>;
+  writePart<P extends keyof PeriodParts>(
+    kind: PeriodKind,
+    name: string,
+    generation: number,
+    part: P,
+    value: PeriodParts[P],
+  ): Promise<void>;
+  /** Closes it, and has it looked at again at `dueAt` (null: no more). False when another closing began, or an event came late. */
+  finishClosing(
+    kind: PeriodKind,
+    name: string,
+    closing: Closing,
+    result: { readonly tally: BaseTally; readonly dueAt: number | null },
+  ): Promise<boolean>;
+  /** Removes the parts of every other generation. */
+  dropOldParts(kind: PeriodKind, name: string, generation: number): Promise<void>;
+  /** The parts of closed periods, by the period's name; those of the generations named. */
+  readParts<P extends keyof PeriodParts>(
+    kind: PeriodKind,
+    part: P,
+    generations: ReadonlyMap<string, number>,
+  ): Promise<ReadonlyMap<string, PeriodParts[P]>>;
+}
+
+/** Hours of any tenant that are to be closed. Known to background work only. */
+export interface DueHours {
+  due(now: number): Promise<readonly { readonly tenantId: TenantId; readonly hour: string }[]>;
 }
 
 /** Tokens a tenant may use; null means unlimited. */

@@ -1,37 +1,59 @@
 import { isoTime, type Clock } from '../kernel/clock.ts';
 import { badInput } from '../kernel/errors.ts';
-import { ulid } from '../kernel/ids.ts';
+import { ulid, ulidTime } from '../kernel/ids.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { LateTokensEvent, TurnEvent, UsageSummary, UserUsage } from './model.ts';
+import type { LateTokensEvent, ModelTokens, TurnEvent, UsageSummary, UserUsage } from './model.ts';
+import { DAY_MS } from './periods.ts';
 import type { UsageStore } from './ports.ts';
-import { createSummary } from './summary.ts';
+import type { PriceTable } from './prices.ts';
+import { readTally } from './reading.ts';
+import { summaryOf, userRows } from './summary.ts';
 
-const DAY_MS = 24 * 60 * 60 * 1000;
 export const PERIOD_DAYS_MAX = 400;
 export const USERS_SHOWN_MAX = 1_000;
+
+/** An event before it is known what it cost. */
+type Unpriced<E extends { readonly models: readonly ModelTokens[] }> = Omit<E, 'models' | 'priceVersion'> & {
+  readonly models: readonly Omit<ModelTokens, 'nanoUsd'>[];
+};
 
 /** The usage of one tenant. */
 export interface UsageService {
   /** Records a turn. Recording it again changes nothing. */
-  recordTurn(turn: TurnEvent): Promise<void>;
-  recordLateTokens(late: LateTokensEvent): Promise<void>;
+  recordTurn(turn: Unpriced<TurnEvent>): Promise<void>;
+  recordLateTokens(late: Unpriced<LateTokensEvent>): Promise<void>;
   recordSignIn(userId: string, latencyMs: number): Promise<void>;
   /** What was used in [start, end), to the millisecond. @throws BAD_USER_INPUT for an empty period, or one over 400 days. */
   summary(start: Date, end: Date): Promise<UsageSummary>;
   /** The users of a summary who used most. @throws BAD_USER_INPUT unless `first` is 1 to 1,000. */
-  topUsers(summary: UsageSummary, first: number): readonly UserUsage[];
+  topUsers(summary: UsageSummary, first: number): Promise<readonly UserUsage[]>;
 }
 
 export interface UsageServiceDependencies {
   readonly tenantId: TenantId;
   readonly store: UsageStore;
+  readonly prices: PriceTable;
   readonly clock: Clock;
 }
 
-export function createUsageService({ tenantId, store, clock }: UsageServiceDependencies): UsageService {
+/** Reads once, when it is first asked for. */
+function once<T>(read: () => Promise<T>): () => Promise<T> {
+  let reading: Promise<T> | null = null;
+  return () => (reading ??= read());
+}
+
+export function createUsageService({ tenantId, store, prices, clock }: UsageServiceDependencies): UsageService {
+  const priced = <E extends { readonly turnId: string; readonly models: readonly Omit<ModelTokens, 'nanoUsd'>[] }>(
+    event: E,
+  ) => ({
+    ...event,
+    models: event.models.map((use) => prices.price(use, ulidTime(event.turnId))),
+    priceVersion: prices.version,
+  });
+
   return {
-    recordTurn: (turn) => store.record({ kind: 'TURN', ...turn }),
-    recordLateTokens: (late) => store.record({ kind: 'LATE_TOKENS', ...late }),
+    recordTurn: (turn) => store.record({ kind: 'TURN', ...priced(turn) }),
+    recordLateTokens: (late) => store.record({ kind: 'LATE_TOKENS', ...priced(late) }),
     recordSignIn: (userId, latencyMs) => store.record({ kind: 'SIGN_IN', id: ulid(clock.now()), userId, latencyMs }),
 
     async summary(start, end) {
@@ -39,14 +61,15 @@ export function createUsageService({ tenantId, store, clock }: UsageServiceDepen
       if (end.getTime() - start.getTime() > PERIOD_DAYS_MAX * DAY_MS) {
         throw badInput(`A period is at most ${PERIOD_DAYS_MAX} days long.`, 'end');
       }
-      const summary = createSummary({ tenantId, start: isoTime(start.getTime()), end: isoTime(end.getTime()) });
-      for await (const event of store.events(start.getTime(), end.getTime())) summary.take(event);
-      return summary.total();
+      const span = { start: start.getTime(), end: end.getTime() };
+      const users = once(async () => userRows((await readTally(store, span, { users: true })).users));
+      const period = { tenantId, start: isoTime(span.start), end: isoTime(span.end) };
+      return summaryOf(period, await readTally(store, span, { users: false }), users);
     },
 
-    topUsers({ users }, first) {
+    async topUsers({ users }, first) {
       if (first < 1 || first > USERS_SHOWN_MAX) throw badInput(`\`first\` is 1 to ${USERS_SHOWN_MAX}.`, 'first');
-      return users.slice(0, first);
+      return (await users()).slice(0, first);
     },
   };
 }

@@ -1,17 +1,69 @@
-import { ulidTime } from '../kernel/ids.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import {
   USAGE_SERVICES,
   type HourUsage,
+  type ModelUsage,
   type Percentiles,
-  type ServiceCalls,
   type ServiceUsage,
   type TokenTotals,
-  type TurnEvent,
-  type UsageEvent,
-  type UsageServiceName,
   type UsageSummary,
+  type UserUsage,
 } from './model.ts';
+import { quantile, type LatencySketch } from './sketch.ts';
+import type { CallCounters, Tally, TokenCounters } from './tally.ts';
+
+const NANO = 1e9;
+
+const percentiles = (sketch: LatencySketch): Percentiles => ({
+  p50: quantile(sketch, 0.5),
+  p90: quantile(sketch, 0.9),
+  p95: quantile(sketch, 0.95),
+  p99: quantile(sketch, 0.99),
+});
+
+const share = (part: number, of: number): number => (of === 0 ? 0 : part / of);
+
+function serviceUsage({ calls, failures, measured, latencyMs, sketch }: CallCounters): ServiceUsage {
+  const errorRate = share(failures, calls);
+  return {
+    invocations: calls,
+    totalLatencyMs: latencyMs,
+    averageLatencyMs: share(latencyMs, measured),
+    latencyMs: percentiles(sketch),
+    successRate: 1 - errorRate,
+    errorRate,
+  };
+}
+
+export const tokenTotals = ({ input, output }: TokenCounters): TokenTotals => ({
+  inputTokens: input,
+  outputTokens: output,
+  totalTokens: input + output,
+});
+
+/** Most tokens first; those that are equal by name, so that the order is always the same. */
+const byTokens = <T extends TokenCounters>(counters: Record<string, T>): [string, T][] =>
+  Object.entries(counters).sort(
+    ([a, one], [b, other]) => other.input + other.output - (one.input + one.output) || (a < b ? -1 : 1),
+  );
+
+const hourRows = (hours: Tally['hours']): HourUsage[] =>
+  Array.from({ length: 24 }, (_, hour) => {
+    const counters = hours[hour] ?? { input: 0, output: 0, invocations: 0 };
+    return { hour, invocations: counters.invocations, tokens: tokenTotals(counters) };
+  });
+
+export const modelRows = (models: Tally['models']): ModelUsage[] =>
+  byTokens(models).map(([modelId, counters]) => ({
+    modelId: modelId === '' ? null : modelId,
+    tokens: tokenTotals(counters),
+    estimatedTokens: counters.estimated,
+    costUsd: counters.nanoUsd / NANO,
+    unpricedTokens: counters.unpriced,
+  }));
+
+export const userRows = (users: Tally['users']): UserUsage[] =>
+  byTokens(users).map(([userId, counters]) => ({ userId, turns: counters.turns, tokens: tokenTotals(counters) }));
 
 export interface UsagePeriod {
   readonly tenantId: TenantId;
@@ -19,148 +71,33 @@ export interface UsagePeriod {
   readonly end: string;
 }
 
-/** Calls of one service as they are added up. */
-interface CallTally {
-  latenciesMs: number[];
-  failures: number;
-  /** Calls whose latency nobody measures: they count, and nothing else. */
-  unmeasured: number;
-}
-
-interface TurnTally {
-  turns: number;
-  runtime: CallTally;
-  input: number;
-  output: number;
-}
-
-const newCalls = (): CallTally => ({ latenciesMs: [], failures: 0, unmeasured: 0 });
-const newTurns = (): TurnTally => ({ turns: 0, runtime: newCalls(), input: 0, output: 0 });
-
-function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  const found = map.get(key);
-  if (found !== undefined) return found;
-  const made = make();
-  map.set(key, made);
-  return made;
-}
-
-function addTurn(tally: TurnTally, event: TurnEvent) {
-  tally.turns++;
-  if (event.attempts === 0) return; // it never reached the agent: a turn, but no invocation
-  tally.runtime.latenciesMs.push(event.latencyMs);
-  if (event.status === 'FAILED') tally.runtime.failures++;
-}
-
-function addCalls(tally: CallTally, calls: ServiceCalls) {
-  tally.latenciesMs.push(...calls.latenciesMs);
-  tally.failures += calls.failures;
-}
-
-/** Nearest rank: the smallest value that at least this share of the values does not exceed. */
-function percentiles(values: readonly number[]): Percentiles {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (share: number) => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
-  return { p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99) };
-}
-
-function serviceUsage({ latenciesMs, failures, unmeasured }: CallTally): ServiceUsage {
-  const invocations = latenciesMs.length + unmeasured;
-  const totalLatencyMs = latenciesMs.reduce((sum, ms) => sum + ms, 0);
-  const errorRate = invocations === 0 ? 0 : failures / invocations;
+/** What a tally says of a period. The users are read when they are asked for: what they cost to read grows with their number. */
+export function summaryOf(period: UsagePeriod, tally: Tally, users: () => Promise<readonly UserUsage[]>): UsageSummary {
+  const { turns, conversations } = tally;
+  const models = modelRows(tally.models);
   return {
-    invocations,
-    totalLatencyMs,
-    averageLatencyMs: latenciesMs.length === 0 ? 0 : totalLatencyMs / latenciesMs.length,
-    latencyMs: percentiles(latenciesMs),
-    successRate: 1 - errorRate,
-    errorRate,
-  };
-}
-
-const totals = ({ input, output }: TurnTally): TokenTotals => ({
-  inputTokens: input,
-  outputTokens: output,
-  totalTokens: input + output,
-});
-
-const byTokens = <K>(map: Map<K, TurnTally>): [K, TurnTally][] =>
-  [...map].sort(([, a], [, b]) => b.input + b.output - (a.input + a.output));
-
-function hourRows(hours: Map<number, TurnTally>): HourUsage[] {
-  return Array.from({ length: 24 }, (_, hour) => {
-    const tally = hours.get(hour) ?? newTurns();
-    return { hour, invocations: tally.runtime.latenciesMs.length, tokens: totals(tally) };
-  });
-}
-
-/** Adds events up to a summary, one after another, so that no period is too long to be held. */
-export function createSummary(period: UsagePeriod) {
-  const all = newTurns();
-  const agents = new Map<string, TurnTally>();
-  const users = new Map<string, TurnTally>();
-  const hours = new Map<number, TurnTally>();
-  const services = new Map<UsageServiceName, CallTally>(USAGE_SERVICES.map((name) => [name, newCalls()]));
-  const service = (name: UsageServiceName) => entry(services, name, newCalls);
-  let estimatedTokens = 0;
-  let conversations = 0;
-  services.set('RUNTIME', all.runtime);
-
-  /** Every tally a turn's tokens belong in. */
-  const talliesOf = ({ turnId, agentId, userId }: Pick<TurnEvent, 'turnId' | 'agentId' | 'userId'>) => [
-    all,
-    entry(agents, agentId, newTurns),
-    entry(users, userId, newTurns),
-    entry(hours, new Date(ulidTime(turnId)).getUTCHours(), newTurns),
-  ];
-
-  function takeTokens(
-    tally: TurnTally,
-    { inputTokens, outputTokens }: Pick<TurnEvent, 'inputTokens' | 'outputTokens'>,
-  ) {
-    tally.input += inputTokens;
-    tally.output += outputTokens;
-  }
-
-  function takeTurn(event: TurnEvent) {
-    for (const tally of talliesOf(event)) {
-      takeTokens(tally, event);
-      addTurn(tally, event);
-    }
-    estimatedTokens += event.estimatedTokens;
-    if (event.first) conversations++;
-    addCalls(service('MEMORY'), event.memory);
-    addCalls(service('KNOWLEDGE_BASE'), event.knowledgeBase);
-    addCalls(service('ACTION_GROUP'), event.actionGroup);
-    service('OBSERVABILITY').unmeasured += event.traces;
-  }
-
-  return {
-    take(event: UsageEvent) {
-      if (event.kind === 'TURN') takeTurn(event);
-      else if (event.kind === 'LATE_TOKENS') {
-        for (const tally of talliesOf(event)) takeTokens(tally, event);
-        estimatedTokens += event.estimatedTokens;
-      } else service('IDENTITY').latenciesMs.push(event.latencyMs);
+    ...period,
+    agents: serviceUsage(tally.services.RUNTIME),
+    conversations: {
+      conversations,
+      turns,
+      uniqueUsers: async () => (await users()).filter((user) => user.turns > 0).length,
+      turnsPerConversation: share(turns, conversations),
     },
-    total: (): UsageSummary => ({
-      ...period,
-      agents: serviceUsage(all.runtime),
-      conversations: {
-        conversations,
-        turns: all.turns,
-        uniqueUsers: users.size,
-        turnsPerConversation: conversations === 0 ? 0 : all.turns / conversations,
-      },
-      tokens: totals(all),
-      estimatedTokens,
-      byAgent: byTokens(agents).map(([agentId, tally]) => {
-        const { invocations, averageLatencyMs, errorRate } = serviceUsage(tally.runtime);
-        return { agentId, invocations, averageLatencyMs, errorRate, tokens: totals(tally) };
-      }),
-      users: byTokens(users).map(([userId, tally]) => ({ userId, turns: tally.turns, tokens: totals(tally) })),
-      byHourOfDay: hourRows(hours),
-      byService: USAGE_SERVICES.map((name) => ({ service: name, usage: serviceUsage(service(name)) })),
-    }),
+    tokens: tokenTotals(tally),
+    estimatedTokens: tally.estimated,
+    costUsd: models.reduce((sum, { costUsd }) => sum + costUsd, 0),
+    unpricedTokens: models.reduce((sum, { unpricedTokens }) => sum + unpricedTokens, 0),
+    byModel: models,
+    byAgent: byTokens(tally.agents).map(([agentId, counters]) => ({
+      agentId,
+      invocations: counters.invocations,
+      averageLatencyMs: share(counters.latencyMs, counters.invocations),
+      errorRate: share(counters.failures, counters.invocations),
+      tokens: tokenTotals(counters),
+    })),
+    users,
+    byHourOfDay: hourRows(tally.hours),
+    byService: USAGE_SERVICES.map((service) => ({ service, usage: serviceUsage(tally.services[service]) })),
   };
 }

@@ -57,7 +57,7 @@ export const PLACES: readonly Place[] = [
     'node:http',
     'node:https',
   ),
-  adapter(['src/adapters/dynamodb/*'], 'node:crypto'),
+  adapter(['src/adapters/dynamodb/*'], 'node:crypto', 'node:zlib'),
   adapter(
     ['src/adapters/bedrock/*'],
     '@aws-sdk/client-bedrock-agent-runtime',
@@ -115,11 +115,15 @@ export const PLACES: readonly Place[] = [
     types: [...PORTS, 'jose'],
   },
 
-  { files: ['src/config.ts'], values: ['zod', 'node:*'], types: ['src/agents/model.ts', 'jose'] },
+  {
+    files: ['src/config.ts'],
+    values: ['zod', 'node:*'],
+    types: ['src/agents/model.ts', 'jose'],
+  },
   // What stands around the product, embedded or real, and what is done to it beside serving.
   {
     files: ['src/backends.ts', 'src/commands.ts'],
-    values: ['src/backends.ts', 'src/adapters/**', 'src/local/**', KERNEL],
+    values: ['src/backends.ts', 'src/adapters/**', 'src/local/**', 'src/usage/*', KERNEL, TENANCY, 'node:util'],
     types: ['src/config.ts', 'src/server/log.ts'],
   },
   { files: ['src/main.ts'], values: ['**'], types: [] },
@@ -127,6 +131,24 @@ export const PLACES: readonly Place[] = [
 
 /** As narrow as they are: this file, that one, these names. */
 export const EXCEPTIONS: readonly Exception[] = [
+  {
+    from: 'src/adapters/dynamodb/keys.ts',
+    to: 'src/usage/periods.ts',
+    kind: 'type',
+    names: ['PeriodKind'],
+  },
+  {
+    from: 'src/adapters/dynamodb/usage-store.ts',
+    to: 'src/usage/periods.ts',
+    kind: 'value',
+    names: ['CLOSE_AFTER_MS', 'CLOSE_AGAIN_MS', 'periodEnd', 'periodName'],
+  },
+  {
+    from: 'src/adapters/dynamodb/period-store.ts',
+    to: 'src/usage/periods.ts',
+    kind: 'value',
+    names: ['PeriodKind', 'periodName'],
+  },
   {
     from: 'src/adapters/dynamodb/message-store.ts',
     to: 'src/conversations/model.ts',

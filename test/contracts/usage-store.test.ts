@@ -20,6 +20,8 @@ const aTurnEvent = (atMs: number, more: Partial<Extract<UsageEvent, { kind: 'TUR
   first: true,
   status: 'COMPLETED',
   errorCode: null,
+  models: [],
+  priceVersion: null,
   ...more,
 });
 

@@ -6,7 +6,8 @@ import type { Conversation, Message, StreamEvent } from '../../src/conversations
 import { pageOf } from '../../src/kernel/page.ts';
 import { readTypeDefs } from '../../src/server/schema.ts';
 import type { TenantId } from '../../src/tenancy/tenant-id.ts';
-import { createSummary } from '../../src/usage/summary.ts';
+import { summaryOf as emptySummary } from '../../src/usage/summary.ts';
+import { emptyTally } from '../../src/usage/tally.ts';
 import { FOREIGN, OWN, principalOf, startBoundApi, tenantOf } from '../support/bound-api.ts';
 
 const AT = '2026-11-20T12:00:00.000Z';
@@ -52,7 +53,8 @@ const messageOf = (owner: TenantId | null): Message =>
   });
 
 function summaryOf(owner: TenantId | null) {
-  const total = createSummary({ tenantId: OWN, start: AT, end: AT }).total();
+  const period = { tenantId: OWN, start: AT, end: AT };
+  const total = emptySummary(period, emptyTally(), () => Promise.resolve([]));
   const agent = { agentId: wordOf(owner), invocations: 1, averageLatencyMs: 1, errorRate: 0, tokens: total.tokens };
   const { tenantId: _, ...rest } = total;
   return owned<typeof total>(owner, { ...rest, byAgent: [agent] });

@@ -105,7 +105,7 @@ describe('a turn that nobody renews', () => {
     expect(await bench.usage()).toMatchObject([{ status: 'CANCELLED', errorCode: null }]);
   });
 
-  it('and that its process ends after all, after the repair: the repair stands, and it counts once', async () => {
+  it('and that its process ends after all, after the repair: the repair stands, and what it used counts once', async () => {
     const { bench, process, answering, ended } = await running();
     for (const name of ['turns.renew', 'messages.checkpoint'])
       process.before(name, () => {
@@ -119,7 +119,12 @@ describe('a turn that nobody renews', () => {
     answering.end();
     await ended();
     expect(await bench.answerOf()).toMatchObject({ status: 'FAILED', content: '', error: { code: 'INTERRUPTED' } });
-    expect(await bench.usage()).toMatchObject([{ status: 'FAILED' }]);
+    await process.until('quota.settleLate');
+    expect(await bench.usage()).toMatchObject([
+      { kind: 'TURN', status: 'FAILED', inputTokens: 0 },
+      { kind: 'LATE_TOKENS', inputTokens: 5, outputTokens: 5 },
+    ]);
+    expect(await bench.quota()).toMatchObject({ usedInMonth: 10, holds: {} });
     expect(await bench.due()).toEqual([]);
     expect(await other.send('Next')).toMatchObject({ userMessage: { sequence: 3 } });
   });

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { DeleteTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient, PutCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, describe } from 'vitest';
-import { createDynamoDb, type DynamoDb } from '../../src/adapters/dynamodb/index.ts';
+import { createDynamoDb, type DynamoDb, type DynamoDbOptions } from '../../src/adapters/dynamodb/index.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { startLocalDynamoDb } from '../../src/local/dynamodb/engine.ts';
 import { parseTenantId, type TenantId } from '../../src/tenancy/tenant-id.ts';
@@ -16,7 +16,11 @@ export type RawRow = Readonly<Record<string, unknown>> & { readonly PK: string; 
 /** Tables of their own on one engine, and ways to them. */
 export interface Storage {
   /** Stores as the product has them; each call is another process with a holder of its own. */
-  connect(options?: { readonly clock?: Clock; readonly proxy?: LossyProxy }): DynamoDb;
+  connect(options?: {
+    readonly clock?: Clock;
+    readonly proxy?: LossyProxy;
+    readonly onRequest?: NonNullable<DynamoDbOptions['onRequest']>;
+  }): DynamoDb;
   /** A tenant that nobody has used. */
   tenant(): TenantId;
   /** Every row of one tenant, in every table, as DynamoDB holds it. */
@@ -45,13 +49,14 @@ export async function openStorage(endpoint: string, release: () => Promise<void>
   const client = new DynamoDBClient({ ...ACCESS, endpoint });
   const doc = DynamoDBDocumentClient.from(client);
 
-  const connect: Storage['connect'] = ({ clock = systemClock, proxy } = {}) => {
+  const connect: Storage['connect'] = ({ clock = systemClock, proxy, onRequest } = {}) => {
     const db = createDynamoDb({
       ...ACCESS,
       endpoint: proxy?.endpoint ?? endpoint,
       tablePrefix,
       cursorSecret: 'a secret of the contract tests, 32 characters and more',
       clock,
+      ...(onRequest && { onRequest }),
     });
     opened.push(db);
     return db;

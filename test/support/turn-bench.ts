@@ -28,6 +28,7 @@ import type { TenantId } from '../../src/tenancy/tenant-id.ts';
 import type { UsageEvent } from '../../src/usage/model.ts';
 import { UNLIMITED } from '../../src/tenants/model.ts';
 import { createTokenQuota } from '../../src/usage/quota.ts';
+import { NO_PRICES } from '../../src/usage/prices.ts';
 import { createUsageService } from '../../src/usage/service.ts';
 import { createTestClock, type TestClock } from './clock.ts';
 import { collect } from './collect.ts';
@@ -153,7 +154,7 @@ export async function openBench(storage: Storage) {
     const guarded = <S extends object>(name: string, store: S): S => gate?.guard(name, store) ?? store;
     const db = storage.connect({ clock });
     const { usage: usageStore, quota: quotaStore, cursors, ...own } = db.forTenant(tenantId);
-    const usage = createUsageService({ tenantId, store: usageStore, clock });
+    const usage = createUsageService({ tenantId, store: usageStore, prices: NO_PRICES, clock });
     const watched = watchStores({
       conversations: guarded('conversations', own.conversations),
       messages: guarded('messages', own.messages),
@@ -281,10 +282,10 @@ export async function openBench(storage: Storage) {
       return new Map(await Promise.all(found));
     },
     dueStore: directDb.due,
-    /** Work that a sweeper would find, now or at any later time. */
+    /** Work that a sweeper would find, now or at any later time; not the hours that are to be closed. */
     due: async () =>
       (await storage.rowsOf(tenantId))
-        .filter(({ duePK }) => String(duePK).startsWith('SYS#DUE'))
+        .filter(({ duePK, SK }) => String(duePK).startsWith('SYS#DUE') && !SK.startsWith('H#'))
         .map(({ PK, SK }) => `${PK} ${SK}`),
   };
 }

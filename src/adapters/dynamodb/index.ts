@@ -9,6 +9,7 @@ import type { TenantId } from '../../tenancy/tenant-id.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
 import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
+import { createDueHours } from './period-store.ts';
 import { createQuotaStore } from './quota-store.ts';
 import { openTable } from './table.ts';
 import { createTables, enableTimeToLive, pingTable, type TableNames } from './tables.ts';
@@ -94,7 +95,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
       turns: createTurnStore(rows, holder),
       users: createUserStore(rows),
       sessions: createSessionStore(rows),
-      usage: createUsageStore({ tenantId, table: usage, keys }, markedHours),
+      usage: createUsageStore({ tenantId, table: usage, keys }, markedHours, clock),
       quota: createQuotaStore({ tenantId, table: usage, keys }),
     };
   }
@@ -103,6 +104,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
     forTenant,
     tenants: createTenantDirectory(app),
     due: createDueWorkStore(app),
+    dueHours: createDueHours(usage),
     createTables: () => createTables(client, names),
     enableTimeToLive: () => enableTimeToLive(client, names),
     ping: () => pingTable(client, names.app),

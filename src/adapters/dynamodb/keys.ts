@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DueWork } from '../../conversations/ports.ts';
+import type { PeriodKind } from '../../usage/periods.ts';
 import { parseTenantId, type TenantId } from '../../tenancy/tenant-id.ts';
 
 /** Where a message stands. */
@@ -33,8 +34,8 @@ function join(...parts: readonly string[]): string {
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
 const sequenceKey = (sequence: number): string => `M#${String(sequence).padStart(SEQUENCE_DIGITS, '0')}`;
 
-/** `2026-11-20T17:33:17.000Z` → `2026112017`: the hour a partition of usage events covers. */
-export const hourOf = (ms: number): string => new Date(ms).toISOString().replaceAll(/[-T]/g, '').slice(0, 10);
+const PERIOD = { HOUR: 'H', DAY: 'D' } as const;
+const padded = (number: number): string => String(number).padStart(6, '0');
 
 export type TenantKeys = ReturnType<typeof tenantKeys>;
 
@@ -61,10 +62,17 @@ export function tenantKeys(tenantId: TenantId) {
     usageEvent: (hour: string, id: string): Key => key(join(id), 'E', hour, '0'),
     usageEventsOf: (hour: string) => ({ PK: partition('E', hour, '0') }),
     quota: (month: string): Key => key(join(month), 'Q'),
-    usageHour: (hour: string): Key => key(`H#${join(hour)}`, 'R'),
-    usageHours: (from: string, to: string) => ({
+    usagePeriod: (kind: PeriodKind, name: string): Key => key(`${PERIOD[kind]}#${join(name)}`, 'R'),
+    usagePeriods: (kind: PeriodKind, from: string, to: string) => ({
       PK: partition('R'),
-      between: [`H#${join(from)}`, `H#${join(to)}`] as const,
+      between: [`${PERIOD[kind]}#${join(from)}`, `${PERIOD[kind]}#${join(to)}`] as const,
+    }),
+    usagePart: (part: string, kind: PeriodKind, name: string, generation: number, index: number): Key =>
+      key(`${PERIOD[kind]}#${join(name, padded(generation), padded(index))}`, 'RP', part),
+    usageParts: (part: string, kind: PeriodKind, from: string, to: string) => ({
+      PK: partition('RP', part),
+      // `~` comes after every character of a key.
+      between: [`${PERIOD[kind]}#${join(from)}`, `${PERIOD[kind]}#${join(to)}#~`] as const,
     }),
     /** Index attributes: lists, newest activity first. The sort key ends in the id, so that no two are equal. */
     listed: (conversationId: string, ownerId: string, activeAt: string) => ({
@@ -85,6 +93,12 @@ export const dueAt = (ms: number, key: Key): { readonly duePK: string; readonly 
   dueSK: `${new Date(ms).toISOString()}#${key.PK}`,
 });
 
+/** The same for one of several rows of a partition. */
+export const dueRowAt = (ms: number, key: Key): { readonly duePK: string; readonly dueSK: string } => {
+  const { duePK, dueSK } = dueAt(ms, key);
+  return { duePK, dueSK: `${dueSK}#${key.SK}` };
+};
+
 /** The partitions of the due index. */
 export const allDuePartitions = (): string[] =>
   Array.from({ length: DUE_SHARDS }, (_, shard) => join('SYS', 'DUE', String(shard)));
@@ -104,6 +118,13 @@ export const parkedSince = (ms: number, key: Key) => ({
 /** The directory of tenants. */
 export const directory = () => ({ PK: join('SYS', 'TENANTS') });
 export const directoryEntry = (tenantId: TenantId): Key => ({ ...directory(), SK: join(tenantId) });
+
+/** Which hour a due row of the usage table is; null for a row no closer of this version knows. */
+export function parseDueHour({ PK, SK }: { readonly PK: string; readonly SK: string }) {
+  const [, tenant = '', kind] = PK.split('#');
+  const tenantId = parseTenantId(tenant);
+  return tenantId !== null && kind === 'R' && SK.startsWith('H#') ? { tenantId, hour: SK.slice('H#'.length) } : null;
+}
 
 /** What a due row is, read from its key; null for a row no sweeper of this version knows. */
 export function parseDue(key: { readonly PK: string }): DueWork | null {

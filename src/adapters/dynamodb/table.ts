@@ -118,7 +118,7 @@ export function openTable(doc: DynamoDBDocumentClient, TableName: string, clock:
         TableName,
         Key: { PK: key.PK, SK: key.SK },
         UpdateExpression: updateExpression(changes, bind),
-        ConditionExpression: allOf(...conditions)(bind),
+        ...(conditions.length > 0 && { ConditionExpression: allOf(...conditions)(bind) }),
         ReturnValues,
         ...bind.parameters(),
       }),

@@ -1,14 +1,17 @@
-import { ulidTime } from '../../kernel/ids.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import { ulidStart, ulidTime } from '../../kernel/ids.ts';
 import type { UsageEvent } from '../../usage/model.ts';
+import { CLOSE_AFTER_MS, CLOSE_AGAIN_MS, periodEnd, periodName } from '../../usage/periods.ts';
 import type { UsageStore } from '../../usage/ports.ts';
-import { hourOf } from './keys.ts';
-import type { Item } from './table.ts';
 import type { TenantRows } from './conversation-store.ts';
+import { dueRowAt } from './keys.ts';
+import { createPeriodStore } from './period-store.ts';
+import type { Item } from './table.ts';
 
 /** Hours read at the same time. */
 const HOURS_AT_ONCE = 8;
-/** Hours whose markers this process remembers to have written; more, and it begins anew. */
-const MARKERS_KEPT_MAX = 1_000;
+/** Hours whose heads this process remembers to have written; more, and it begins anew. */
+const HEADS_KEPT_MAX = 1_000;
 
 type EventRow = Item & UsageEvent;
 
@@ -17,46 +20,64 @@ const ulidOf = (event: UsageEvent): string => (event.kind === 'SIGN_IN' ? event.
 /** What the row is named: a turn has one event of each kind. */
 const idOf = (event: UsageEvent): string => (event.kind === 'LATE_TOKENS' ? `${event.turnId}.late` : ulidOf(event));
 const timeOf = (event: UsageEvent): number => ulidTime(ulidOf(event));
+const hourOf = (ms: number): string => periodName('HOUR', ms);
 
 /**
  * The usage events of one tenant, in one partition an hour. The hour comes from the event's id, so that recording an event
- * again meets the same row whatever the time is then. A marker says which hours have events, so that a long period is not
+ * again meets the same row whatever the time is then. The head of an hour says that it has events, so that a long period is not
  * read hour by hour; it is written before the event, because an event without it would never be found.
  */
-export function createUsageStore({ table, keys }: TenantRows, marked: Set<string>): UsageStore {
+export function createUsageStore(rows: TenantRows, marked: Set<string>, clock: Clock): UsageStore {
+  const { table, keys } = rows;
+
   async function mark(hour: string) {
-    const key = keys.usageHour(hour);
+    const key = keys.usagePeriod('HOUR', hour);
     const name = `${key.PK} ${hour}`;
     if (marked.has(name)) return;
-    await table.create(key, {});
-    if (marked.size >= MARKERS_KEPT_MAX) marked.clear();
+    await table.create(key, dueRowAt(periodEnd('HOUR', hour) + CLOSE_AFTER_MS, key));
+    if (marked.size >= HEADS_KEPT_MAX) marked.clear();
     marked.add(name);
   }
 
-  async function eventsOfHour(hour: string): Promise<UsageEvent[]> {
+  /** After the event, not before it: a closer that sees the count has seen the event. */
+  async function openAgain(hour: string) {
+    const key = keys.usagePeriod('HOUR', hour);
+    await table.update(key, { set: dueRowAt(clock.now() + CLOSE_AGAIN_MS, key), add: { late: 1 } });
+    await table.update(keys.usagePeriod('DAY', hour.slice(0, 8)), { add: { late: 1 } });
+  }
+
+  /** The events of one hour from one moment to another. */
+  async function eventsOfHour(hour: string, startMs: number, endMs: number): Promise<UsageEvent[]> {
     const events: UsageEvent[] = [];
-    for await (const { PK: _pk, SK: _sk, w: _w, v: _v, ...event } of table.rows<EventRow>(keys.usageEventsOf(hour))) {
+    const { PK } = keys.usageEventsOf(hour);
+    const between = [ulidStart(startMs), ulidStart(endMs)] as const;
+    for await (const row of table.rows<EventRow>({ PK, between })) {
+      const { PK: _pk, SK: _sk, w: _w, v: _v, ...event } = row;
       events.push(event);
     }
-    return events;
+    return events.filter((event) => timeOf(event) >= startMs && timeOf(event) < endMs);
   }
 
   return {
+    ...createPeriodStore(rows),
+
     async record(event) {
       const hour = hourOf(timeOf(event));
       await mark(hour);
       await table.create(keys.usageEvent(hour, idOf(event)), { ...event, v: 1 });
+      if (clock.now() >= periodEnd('HOUR', hour)) await openAgain(hour);
     },
 
     async *events(startMs, endMs) {
-      const marks = keys.usageHours(hourOf(startMs), hourOf(endMs - 1));
+      const [first, last] = [hourOf(startMs), hourOf(endMs - 1)];
+      if (first === last) return yield* await eventsOfHour(first, startMs, endMs);
       let hours: string[] = [];
       async function* read() {
-        for (const events of await Promise.all(hours.splice(0).map(eventsOfHour))) {
-          yield* events.filter((event) => timeOf(event) >= startMs && timeOf(event) < endMs);
-        }
+        const found = await Promise.all(hours.splice(0).map((hour) => eventsOfHour(hour, startMs, endMs)));
+        for (const events of found) yield* events;
       }
-      for await (const { SK } of table.rows<Item & { SK: string }>({ ...marks, keysOnly: true })) {
+      const heads = { ...keys.usagePeriods('HOUR', first, last), keysOnly: true };
+      for await (const { SK } of table.rows<Item & { SK: string }>(heads)) {
         hours = [...hours, SK.slice('H#'.length)];
         if (hours.length === HOURS_AT_ONCE) yield* read();
       }

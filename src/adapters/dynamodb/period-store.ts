@@ -1,0 +1,127 @@
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { periodName, type PeriodKind } from '../../usage/periods.ts';
+import type { BaseTally, DueHours, PeriodHead, UsageStore } from '../../usage/ports.ts';
+import type { TenantRows } from './conversation-store.ts';
+import { absent, anyOf, equals } from './expressions.ts';
+import { dueRowAt, duePartitions, parseDueHour, type Key } from './keys.ts';
+import type { Item, Table } from './table.ts';
+
+/** A row holds at most 400 KB. */
+const CHUNK_BYTES = 300 * 1024;
+const INDEX_LENGTH = 6;
+/** Rows of one partition of the due index that one round takes up. */
+const DUE_ROWS = 100;
+
+interface HeadRow extends Item {
+  readonly SK: string;
+  /** How many closings have begun, and how many events came after the period. */
+  readonly gen?: number;
+  readonly late?: number;
+  /** What the sums below knew of both. */
+  readonly closedGen?: number;
+  readonly closedLate?: number;
+  readonly tally?: Uint8Array;
+}
+
+interface PartRow extends Item {
+  readonly SK: string;
+  readonly chunk: Uint8Array;
+}
+
+/** Counters shrink to a tenth. */
+const pack = (value: unknown): Uint8Array => gzipSync(JSON.stringify(value));
+const unpack = (bytes: Uint8Array): unknown => JSON.parse(gunzipSync(bytes).toString());
+
+const nameOf = ({ SK }: { readonly SK: string }): string => SK.split('#')[1] ?? '';
+
+function headOf(row: HeadRow): PeriodHead {
+  const { closedGen, closedLate, late = 0, tally } = row;
+  const isClosed = closedGen !== undefined && closedLate === late && tally !== undefined;
+  return {
+    name: nameOf(row),
+    closed: isClosed ? { generation: closedGen, tally: unpack(tally) as BaseTally } : null,
+  };
+}
+
+/** The sums of one tenant's hours and days: a head for each, and beside it what is read on its own. */
+export function createPeriodStore({ table, keys }: TenantRows): Omit<UsageStore, 'record' | 'events'> {
+  async function partRows(part: string, kind: PeriodKind, from: string, to: string): Promise<PartRow[]> {
+    const rows: PartRow[] = [];
+    for await (const row of table.rows<PartRow>(keys.usageParts(part, kind, from, to))) rows.push(row);
+    return rows;
+  }
+
+  const generationOf = ({ SK }: PartRow): number => Number(SK.split('#')[2]);
+
+  return {
+    async heads(kind, { start, end }) {
+      const heads: PeriodHead[] = [];
+      const query = keys.usagePeriods(kind, periodName(kind, start), periodName(kind, end - 1));
+      for await (const row of table.rows<HeadRow>(query)) heads.push(headOf(row));
+      return heads;
+    },
+
+    async beginClosing(kind, name) {
+      const result = await table.update<HeadRow>(keys.usagePeriod(kind, name), { add: { gen: 1 } });
+      const { gen = 0, late = 0 } = (result.done ? result.item : result.current) ?? {};
+      return { generation: gen, late };
+    },
+
+    async writePart(kind, name, generation, part, value) {
+      const bytes = pack(value);
+      for (let index = 0; index * CHUNK_BYTES < bytes.length; index++) {
+        const chunk = bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
+        await table.put(keys.usagePart(part, kind, name, generation, index), { chunk });
+      }
+    },
+
+    async finishClosing(kind, name, { generation, late }, { tally, dueAt }) {
+      const key = keys.usagePeriod(kind, name);
+      const due = dueAt === null ? {} : dueRowAt(dueAt, key);
+      const result = await table.update(
+        key,
+        {
+          set: { tally: pack(tally), closedGen: generation, closedLate: late, ...due },
+          remove: dueAt === null ? ['duePK', 'dueSK'] : [],
+        },
+        equals('gen', generation),
+        late === 0 ? anyOf(absent('late'), equals('late', 0)) : equals('late', late),
+      );
+      return result.done;
+    },
+
+    async dropOldParts(kind, name, generation) {
+      const parts = await Promise.all(['MINUTES', 'USERS'].map((part) => partRows(part, kind, name, name)));
+      // The one before stays: whoever has just read its head is about to read its parts.
+      const old = parts.flat().filter((row) => generationOf(row) < generation - 1);
+      await table.removeMany(old as unknown as Key[]);
+    },
+
+    async readParts(kind, part, generations) {
+      const names = [...generations.keys()].sort();
+      const [first, last] = [names[0], names.at(-1)];
+      if (first === undefined || last === undefined) return new Map();
+      const chunks = Map.groupBy(
+        (await partRows(part, kind, first, last)).filter((row) => generations.get(nameOf(row)) === generationOf(row)),
+        nameOf,
+      );
+      const missing = names.find((name) => !chunks.has(name));
+      if (missing !== undefined) throw new Error(`The ${part} of the closed ${kind} ${missing} are missing.`);
+      return new Map(
+        [...chunks].map(([name, rows]) => {
+          const inOrder = rows.toSorted((a, b) => (a.SK.slice(-INDEX_LENGTH) < b.SK.slice(-INDEX_LENGTH) ? -1 : 1));
+          return [name, unpack(Buffer.concat(inOrder.map(({ chunk }) => chunk))) as never];
+        }),
+      );
+    },
+  };
+}
+
+export const createDueHours = (table: Table): DueHours => ({
+  async due(now) {
+    const partitions = duePartitions(now).map(({ PK, before }) =>
+      table.take<Item & { PK: string; SK: string }>({ index: 'due', PK, before, limit: DUE_ROWS }, DUE_ROWS),
+    );
+    return (await Promise.all(partitions)).flat().flatMap((row) => parseDueHour(row) ?? []);
+  },
+});
