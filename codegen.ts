@@ -41,6 +41,7 @@ const config: CodegenConfig = {
           Agent: '../src/agents/model.ts#Agent as AgentModel',
           AgentUsage: '../src/usage/model.ts#AgentUsage as AgentUsageModel',
           Conversation: '../src/conversations/model.ts#Conversation as ConversationModel',
+          LiveUsage: '../src/usage/model.ts#LiveUsage as LiveUsageModel',
           Message: '../src/conversations/model.ts#Message as MessageModel',
           Session: './models.ts#ShownSession',
           Tenant: '../src/tenants/model.ts#Tenant as TenantModel',

@@ -18,6 +18,7 @@ import { tenant } from './Query/tenant.ts';
 import { usageSummary } from './Query/usageSummary.ts';
 import { viewer } from './Query/viewer.ts';
 import { DateTime } from './scalars/DateTime.ts';
+import { liveUsage } from './Subscription/liveUsage.ts';
 import { messageStream } from './Subscription/messageStream.ts';
 import { Tenant } from './Tenant.ts';
 import type { Resolvers } from './types.generated.ts';
@@ -38,7 +39,7 @@ export const resolvers: Resolvers = {
     signIn,
     signOut,
   },
-  Subscription: { messageStream },
+  Subscription: { liveUsage, messageStream },
   AgentUsage,
   Conversation,
   Message,

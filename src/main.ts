@@ -22,6 +22,8 @@ import type { TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
 import { createTenantService } from './tenants/service.ts';
 import { createUsageCloser } from './usage/closing.ts';
+import { createLiveUsages } from './usage/live.ts';
+import type { TokenLimits } from './usage/ports.ts';
 import { createPriceTable, NO_PRICES } from './usage/prices.ts';
 import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
 import { createTokenQuota } from './usage/quota.ts';
@@ -50,13 +52,16 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
   });
   const shared = openCoordination(config, surroundings);
+  const liveUsages = createLiveUsages(shared.usageChanges, clock);
   const prices = config.prices ? createPriceTable(config.prices) : NO_PRICES;
 
   const dataOf = (tenantId: TenantId, limits = UNLIMITED): TenantData => {
     const { usage: store, quota: quotaStore, ...stores } = db.forTenant(tenantId);
-    const usage = createUsageService({ tenantId, store, prices, clock });
-    const quota = createTokenQuota({ store: quotaStore, limits, reserveTokens: config.quotaReserveTokens });
-    return { ...stores, usage, quota, meter: usage, streams: shared.streamLogs.forTenant(tenantId) };
+    const changed = () => shared.usageChanges.changed(tenantId);
+    const usage = createUsageService({ tenantId, store, prices, changed, clock });
+    const quota = createTokenQuota({ store: quotaStore, limits, reserveTokens: config.quotaReserveTokens, changed });
+    const liveUsage = (to: TokenLimits) => liveUsages.watch({ tenantId, store, quota: quotaStore, clock }, to);
+    return { ...stores, usage, liveUsage, quota, meter: usage, streams: shared.streamLogs.forTenant(tenantId) };
   };
   const auth = createAuthService({
     accountsOf: (home) => db.forTenant(home).users,

@@ -13,6 +13,8 @@ import type { Tenant, UsageLimits } from '../tenants/model.ts';
 import { createRequestLimit } from '../tenants/request-limit.ts';
 import type { RateLimiter } from '../tenants/ports.ts';
 import type { TenantService } from '../tenants/service.ts';
+import type { LiveUsage } from '../usage/model.ts';
+import type { TokenLimits } from '../usage/ports.ts';
 import type { UsageService } from '../usage/service.ts';
 import { createUserLoader } from '../users/loaders.ts';
 import type { UserStore } from '../users/ports.ts';
@@ -21,6 +23,7 @@ import type { UserStore } from '../users/ports.ts';
 export interface TenantData extends ConversationStores {
   readonly users: UserStore;
   readonly usage: UsageService;
+  readonly liveUsage: (limits: TokenLimits) => AsyncIterableIterator<LiveUsage>;
   readonly cursors: Cursors;
 }
 
@@ -75,7 +78,8 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
         clock,
         background,
       });
-      return { scope, tenant, conversations, turns, usage: stores.usage, loaders };
+      const liveUsage = () => stores.liveUsage(tenant.limits);
+      return { scope, tenant, conversations, turns, usage: stores.usage, liveUsage, loaders };
     },
   };
 }

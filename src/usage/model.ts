@@ -127,6 +127,26 @@ export interface HourUsage {
   readonly tokens: TokenTotals;
 }
 
+/** The counters of the current day or month. */
+export interface UsageWindow {
+  readonly start: string;
+  readonly invocations: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly tokensLimit: number | null;
+  readonly tokensRemaining: number | null;
+  readonly resetsAt: string;
+}
+
+/** A tenant's counters at a moment. */
+export interface LiveUsage {
+  readonly tenantId: TenantId;
+  readonly at: string;
+  readonly activeGenerations: number;
+  readonly day: UsageWindow;
+  readonly month: UsageWindow;
+}
+
 /** What a tenant used in [start, end). `users` reads every user, most tokens first; the API shows the first of them. */
 export interface UsageSummary {
   readonly tenantId: TenantId;

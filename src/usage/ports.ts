@@ -64,6 +64,13 @@ export interface UsageStore {
   ): Promise<ReadonlyMap<string, PeriodParts[P]>>;
 }
 
+/** Tells every instance that a tenant's counters are not what they were. Best effort: what is lost, the next change brings. */
+export interface UsageChanges {
+  changed(tenantId: TenantId): void;
+  /** The returned function ends it. */
+  onChange(tenantId: TenantId, listener: () => void): () => void;
+}
+
 /** Hours of any tenant that are to be closed. Known to background work only. */
 export interface DueHours {
   due(now: number): Promise<readonly { readonly tenantId: TenantId; readonly hour: string }[]>;
@@ -95,7 +102,8 @@ export interface QuotaState {
 
 /** The quota of one tenant: one row a month, changed only by conditional writes, so that every step may be repeated. */
 export interface QuotaStore {
-  state(month: string): Promise<QuotaState>;
+  /** `day`: whose use is wanted; without it `usedOnDay` is 0. */
+  state(month: string, day?: string): Promise<QuotaState>;
   /** Holds tokens for a turn, unless a limit is reached. Returns what stood against it, or null when the tokens are held. */
   reserve(turnId: string, period: QuotaPeriod, tokens: number, limits: TokenLimits): Promise<QuotaState | null>;
   /** Raises a hold. False when it is not `from` any more, or the month's limit is reached. */

@@ -20,6 +20,8 @@ export interface TokenQuotaDependencies {
   readonly limits: TokenLimits;
   /** Held for a turn whose use nobody knows yet. */
   readonly reserveTokens: number;
+  /** Told when the tenant's counters have changed. */
+  readonly changed: () => void;
 }
 
 /** The month and the day of a turn, and the moments at which they end. */
@@ -37,7 +39,7 @@ export function periodOf(turnId: string): QuotaPeriod & { readonly dayEnds: stri
 const exceeded = (what: string, limit: number, resetAt: string) =>
   new AppError('QUOTA_EXCEEDED', `The tenant's tokens of this ${what} are used up.`, { limit, remaining: 0, resetAt });
 
-export function createTokenQuota({ store, limits, reserveTokens }: TokenQuotaDependencies): TokenQuota {
+export function createTokenQuota({ store, limits, reserveTokens, changed }: TokenQuotaDependencies): TokenQuota {
   /** What this process holds, by turn: a first guess, which the store's conditions check. */
   const held = new Map<string, number>();
 
@@ -49,7 +51,7 @@ export function createTokenQuota({ store, limits, reserveTokens }: TokenQuotaDep
         const against = await store.reserve(turnId, period, reserveTokens, limits);
         if (against === null) {
           held.set(turnId, reserveTokens);
-          return;
+          return changed();
         }
         if (tokensPerMonth !== null && against.usedInMonth >= tokensPerMonth)
           throw exceeded('month', tokensPerMonth, period.monthEnds);
@@ -77,6 +79,7 @@ export function createTokenQuota({ store, limits, reserveTokens }: TokenQuotaDep
         if (hold !== undefined) guess = hold;
         else if (!fence || (await store.fence(turnId, period))) return; // settled before, or never held
       }
+      changed();
     },
 
     settleLate: (turnId, tokens) => store.addOnce(`${turnId}.late`, periodOf(turnId), tokens),

@@ -2,7 +2,7 @@ import { isoTime, type Clock } from '../kernel/clock.ts';
 import { badInput } from '../kernel/errors.ts';
 import { ulid, ulidTime } from '../kernel/ids.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { LateTokensEvent, ModelTokens, TurnEvent, UsageSummary, UserUsage } from './model.ts';
+import type { LateTokensEvent, ModelTokens, TurnEvent, UsageEvent, UsageSummary, UserUsage } from './model.ts';
 import { DAY_MS } from './periods.ts';
 import type { UsageStore } from './ports.ts';
 import type { PriceTable } from './prices.ts';
@@ -33,6 +33,8 @@ export interface UsageServiceDependencies {
   readonly tenantId: TenantId;
   readonly store: UsageStore;
   readonly prices: PriceTable;
+  /** Told when the tenant's counters have changed. */
+  readonly changed: () => void;
   readonly clock: Clock;
 }
 
@@ -42,7 +44,13 @@ function once<T>(read: () => Promise<T>): () => Promise<T> {
   return () => (reading ??= read());
 }
 
-export function createUsageService({ tenantId, store, prices, clock }: UsageServiceDependencies): UsageService {
+export function createUsageService({
+  tenantId,
+  store,
+  prices,
+  changed,
+  clock,
+}: UsageServiceDependencies): UsageService {
   const priced = <E extends { readonly turnId: string; readonly models: readonly Omit<ModelTokens, 'nanoUsd'>[] }>(
     event: E,
   ) => ({
@@ -51,9 +59,14 @@ export function createUsageService({ tenantId, store, prices, clock }: UsageServ
     priceVersion: prices.version,
   });
 
+  async function record(event: UsageEvent) {
+    await store.record(event);
+    changed();
+  }
+
   return {
-    recordTurn: (turn) => store.record({ kind: 'TURN', ...priced(turn) }),
-    recordLateTokens: (late) => store.record({ kind: 'LATE_TOKENS', ...priced(late) }),
+    recordTurn: (turn) => record({ kind: 'TURN', ...priced(turn) }),
+    recordLateTokens: (late) => record({ kind: 'LATE_TOKENS', ...priced(late) }),
     recordSignIn: (userId, latencyMs) => store.record({ kind: 'SIGN_IN', id: ulid(clock.now()), userId, latencyMs }),
 
     async summary(start, end) {

@@ -201,6 +201,12 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   {
     from: 'src/adapters/redis/index.ts',
+    to: 'src/adapters/memory/usage-changes.ts',
+    kind: 'value',
+    names: ['createMemoryUsageChanges'],
+  },
+  {
+    from: 'src/adapters/redis/index.ts',
     to: 'src/adapters/memory/rate-limiter.ts',
     kind: 'value',
     names: ['createMemoryRateLimiter'],

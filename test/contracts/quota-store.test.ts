@@ -22,7 +22,7 @@ onEveryEngine('The token quota', (storage) => {
     const tenantId = storage().tenant();
     const process = () => {
       const store = storage().connect({ clock: systemClock }).forTenant(tenantId).quota;
-      return { store, quota: createTokenQuota({ store, limits, reserveTokens: HELD }) };
+      return { store, quota: createTokenQuota({ store, limits, reserveTokens: HELD, changed: () => undefined }) };
     };
     const { store, quota } = process();
     const turnId = ulid(Date.now());

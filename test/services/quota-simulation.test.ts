@@ -50,7 +50,12 @@ async function openSimulation(seed: number) {
 
   /** A process: one of two ways to the store, of which one loses every eighth answer. */
   const process = () =>
-    createTokenQuota({ store: random(2) === 0 ? store : lossy, limits: NO_LIMITS, reserveTokens: HELD });
+    createTokenQuota({
+      store: random(2) === 0 ? store : lossy,
+      limits: NO_LIMITS,
+      reserveTokens: HELD,
+      changed: () => undefined,
+    });
 
   proxy.decide(({ operation, body }) => {
     // The same request, when it is tried again, is answered: a third loss would be the end of it.
@@ -207,7 +212,7 @@ it.each([
     let most = 0;
     await Promise.all(
       Array.from({ length: 50 }, async () => {
-        const quota = createTokenQuota({ store, limits, reserveTokens: HELD });
+        const quota = createTokenQuota({ store, limits, reserveTokens: HELD, changed: () => undefined });
         for (const turnId of [id(), id()]) {
           const refusal = await quota.reserve(turnId).then(
             () => null,

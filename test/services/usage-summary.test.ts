@@ -49,7 +49,13 @@ function service(events: UsageEvent[] = []) {
   return {
     store,
     clock,
-    usage: createUsageService({ tenantId: parseTenantId('acme')!, store, prices: NO_PRICES, clock }),
+    usage: createUsageService({
+      tenantId: parseTenantId('acme')!,
+      store,
+      prices: NO_PRICES,
+      changed: () => undefined,
+      clock,
+    }),
   };
 }
 

@@ -154,7 +154,13 @@ export async function openBench(storage: Storage) {
     const guarded = <S extends object>(name: string, store: S): S => gate?.guard(name, store) ?? store;
     const db = storage.connect({ clock });
     const { usage: usageStore, quota: quotaStore, cursors, ...own } = db.forTenant(tenantId);
-    const usage = createUsageService({ tenantId, store: usageStore, prices: NO_PRICES, clock });
+    const usage = createUsageService({
+      tenantId,
+      store: usageStore,
+      prices: NO_PRICES,
+      changed: () => undefined,
+      clock,
+    });
     const watched = watchStores({
       conversations: guarded('conversations', own.conversations),
       messages: guarded('messages', own.messages),
@@ -168,7 +174,12 @@ export async function openBench(storage: Storage) {
       streams: guarded('streams', streams),
       meter: guarded('meter', usage),
       // Settling is several calls of the store.
-      quota: createTokenQuota({ store: guarded('quota', quotaStore), limits: UNLIMITED, reserveTokens: 4_000 }),
+      quota: createTokenQuota({
+        store: guarded('quota', quotaStore),
+        limits: UNLIMITED,
+        reserveTokens: 4_000,
+        changed: () => undefined,
+      }),
     });
     const due = guarded('due', db.due);
     const { stores } = watched;

@@ -33,7 +33,7 @@ export function createQuotaStore({ table, keys }: TenantRows): QuotaStore {
   ];
 
   return {
-    state: async (month) => stateOf(await table.get(keys.quota(month))),
+    state: async (month, day) => stateOf(await table.get(keys.quota(month)), day),
 
     async reserve(turnId, period, tokens, limits) {
       const result = await table.update(

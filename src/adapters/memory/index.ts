@@ -3,6 +3,7 @@ import { createMemoryGenerationSlots } from './generation-slots.ts';
 import { createMemoryRateLimiter } from './rate-limiter.ts';
 import { createMemoryStreamLogs } from './stream-log.ts';
 import { createMemoryTurnSignals } from './turn-signals.ts';
+import { createMemoryUsageChanges } from './usage-changes.ts';
 
 /** What instances share, for a process that is the only one. */
 export const createMemoryCoordination = (clock: Clock) => ({
@@ -10,6 +11,7 @@ export const createMemoryCoordination = (clock: Clock) => ({
   signals: createMemoryTurnSignals(),
   slots: createMemoryGenerationSlots(),
   limiter: createMemoryRateLimiter(clock),
+  usageChanges: createMemoryUsageChanges(),
   ready: () => true,
   close: () => Promise.resolve(),
 });

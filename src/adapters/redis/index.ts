@@ -1,8 +1,10 @@
 import type { GenerationSlots, TurnSignals } from '../../conversations/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { RateLimiter } from '../../tenants/ports.ts';
+import type { UsageChanges } from '../../usage/ports.ts';
 import { createMemoryRateLimiter } from '../memory/rate-limiter.ts';
 import { createMemoryStreamLogs } from '../memory/stream-log.ts';
+import { createMemoryUsageChanges } from '../memory/usage-changes.ts';
 import { createRedisConnection, type RedisLog } from './connection.ts';
 import { createRedisGenerationSlots } from './generation-slots.ts';
 import { createInstances } from './instances.ts';
@@ -10,6 +12,7 @@ import { redisKeys } from './keys.ts';
 import { createRedisRateLimiter } from './rate-limiter.ts';
 import { createRedisStreamLogs, type RedisStreamLogs } from './stream-log.ts';
 import { createRedisTurnSignals } from './turn-signals.ts';
+import { createRedisUsageChanges } from './usage-changes.ts';
 
 export interface RedisOptions {
   /** `redis://` or `rediss://`. */
@@ -30,6 +33,7 @@ export interface RedisCoordination {
   readonly signals: TurnSignals;
   readonly slots: GenerationSlots;
   readonly limiter: RateLimiter;
+  readonly usageChanges: UsageChanges;
   /** Whether Redis is there. */
   ready(): boolean;
   /** Has Redis take what this process still wrote, if it is there, and leaves. */
@@ -51,6 +55,7 @@ export function createRedis({ url, prefix, instanceId, clock, log, slotHeldMs }:
     signals: createRedisTurnSignals({ connection, keys, instanceId }),
     slots,
     limiter: createRedisRateLimiter({ connection, keys, instances, clock, local: createMemoryRateLimiter(clock) }),
+    usageChanges: createRedisUsageChanges({ connection, keys, instanceId, local: createMemoryUsageChanges() }),
     ready: () => connection.ready(),
     async close() {
       slots.close();

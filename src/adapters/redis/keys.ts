@@ -29,6 +29,7 @@ export function redisKeys(prefix: string) {
     rate: (tenantId: TenantId): string => ofTenant(tenantId, 'RATE'),
     instances: (): string => join(prefix, 'SYS', 'INSTANCES'),
     instancesChannel: (): string => join(prefix, 'SYS', 'INSTANCES', 'COUNT'),
+    usageChannel: (): string => join(prefix, 'SYS', 'USAGE'),
     cancelChannel: (): string => join(prefix, 'SYS', 'CANCEL'),
     freedChannel: (): string => join(prefix, 'SYS', 'FREED'),
   };

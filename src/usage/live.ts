@@ -1,0 +1,163 @@
+import { isoTime, type Clock } from '../kernel/clock.ts';
+import { createEventQueue, type EventQueue } from '../kernel/event-queue.ts';
+import type { TenantId } from '../tenancy/tenant-id.ts';
+import type { LiveUsage, UsageWindow } from './model.ts';
+import { DAY_MS, MINUTE_MS, type Span } from './periods.ts';
+import type { QuotaStore, TokenLimits, UsageChanges, UsageStore } from './ports.ts';
+import { readTally } from './reading.ts';
+import type { Tally } from './tally.ts';
+
+/** The counters of a tenant are read and pushed at most this often, however much changes. */
+export const PUSH_EVERY_MS = 1_000;
+/** How long the days before today are taken to stand: only an event that comes late changes them. */
+const EARLIER_KEPT_MS = MINUTE_MS;
+
+export interface LiveUsageDependencies {
+  readonly tenantId: TenantId;
+  readonly store: UsageStore;
+  readonly quota: QuotaStore;
+  readonly clock: Clock;
+}
+
+const dayOf = (now: number): Span => {
+  const start = Math.floor(now / DAY_MS) * DAY_MS;
+  return { start, end: start + DAY_MS };
+};
+
+function monthOf(now: number): Span {
+  const at = new Date(now);
+  const [year, month] = [at.getUTCFullYear(), at.getUTCMonth()];
+  return { start: Date.UTC(year, month), end: Date.UTC(year, month + 1) };
+}
+
+const invocationsOf = ({ services }: Tally): number => services.RUNTIME.calls;
+
+/** Reads the present counters. The days before today are kept for a minute. */
+function createReader({ tenantId, store, quota, clock }: LiveUsageDependencies) {
+  let earlier: { readonly start: number; readonly end: number; readonly at: number; readonly tally: Tally } | null =
+    null;
+
+  async function earlierDays(start: number, end: number): Promise<Tally> {
+    const stands = earlier?.start === start && earlier.end === end && clock.now() - earlier.at < EARLIER_KEPT_MS;
+    if (earlier && stands) return earlier.tally;
+    const tally = await readTally(store, { start, end }, { users: false });
+    earlier = { start, end, at: clock.now(), tally };
+    return tally;
+  }
+
+  return async (limits: TokenLimits): Promise<LiveUsage> => {
+    const now = clock.now();
+    const [day, month] = [dayOf(now), monthOf(now)];
+    const date = isoTime(now);
+    const [today, before, used] = await Promise.all([
+      readTally(store, { start: day.start, end: now + 1 }, { users: false }),
+      earlierDays(month.start, day.start),
+      quota.state(date.slice(0, 7), date.slice(8, 10)),
+    ]);
+    const window = (span: Span, tallies: readonly Tally[], limit: number | null, taken: number): UsageWindow => ({
+      start: isoTime(span.start),
+      invocations: tallies.reduce((sum, tally) => sum + invocationsOf(tally), 0),
+      inputTokens: tallies.reduce((sum, { input }) => sum + input, 0),
+      outputTokens: tallies.reduce((sum, { output }) => sum + output, 0),
+      tokensLimit: limit,
+      tokensRemaining: limit === null ? null : Math.max(0, limit - taken),
+      resetsAt: isoTime(span.end),
+    });
+    return {
+      tenantId,
+      at: date,
+      activeGenerations: Object.keys(used.holds).length,
+      day: window(day, [today], limits.tokensPerDay, used.usedOnDay),
+      month: window(month, [today, before], limits.tokensPerMonth, used.usedInMonth),
+    };
+  };
+}
+
+interface Hub {
+  readonly readers: Set<EventQueue<LiveUsage>>;
+  readonly stop: () => void;
+  /** Has the counters read, now or when a second has passed since they were. */
+  readonly refresh: () => void;
+  limits: TokenLimits;
+}
+
+export interface LiveUsages {
+  /**
+   * The counters of a tenant: as they are now, and again whenever they have changed, at most once a second, and when a new day begins.
+   * `return()` takes effect at once.
+   */
+  watch(source: LiveUsageDependencies, limits: TokenLimits): AsyncIterableIterator<LiveUsage>;
+}
+
+/** One reading for all who watch a tenant on this instance. */
+export function createLiveUsages(changes: UsageChanges, clock: Clock): LiveUsages {
+  const hubs = new Map<TenantId, Hub>();
+
+  function openHub(source: LiveUsageDependencies, limits: TokenLimits): Hub {
+    const read = createReader(source);
+    const readers = new Set<EventQueue<LiveUsage>>();
+    let readAt = -Infinity;
+    let reading = false;
+    let again = false;
+    let cancel = () => {};
+
+    async function push() {
+      reading = true;
+      again = false;
+      readAt = clock.now();
+      try {
+        const usage = await read(hub.limits);
+        for (const reader of readers) reader.push(usage);
+      } catch (error) {
+        for (const reader of [...readers]) reader.fail(error);
+      }
+      reading = false;
+      plan();
+    }
+
+    /** At the next change, or when the day is over and its counters begin anew. */
+    function plan() {
+      cancel();
+      if (readers.size === 0 || reading) return;
+      const due = again ? Math.max(0, readAt + PUSH_EVERY_MS - clock.now()) : dayOf(clock.now()).end - clock.now();
+      cancel = clock.after(due, () => void push());
+    }
+
+    const stopListening = changes.onChange(source.tenantId, () => {
+      again = true;
+      plan();
+    });
+    const hub: Hub = {
+      readers,
+      limits,
+      refresh: () => {
+        again = true;
+        plan();
+      },
+      stop() {
+        cancel();
+        stopListening();
+        hubs.delete(source.tenantId);
+      },
+    };
+    return hub;
+  }
+
+  return {
+    watch(source, limits) {
+      let hub = hubs.get(source.tenantId);
+      if (!hub) hubs.set(source.tenantId, (hub = openHub(source, limits)));
+      const joined = hub;
+      joined.limits = limits;
+      const queue: EventQueue<LiveUsage> = createEventQueue<LiveUsage>({
+        onEnd() {
+          joined.readers.delete(queue);
+          if (joined.readers.size === 0) joined.stop();
+        },
+      });
+      joined.readers.add(queue);
+      joined.refresh();
+      return queue;
+    },
+  };
+}
