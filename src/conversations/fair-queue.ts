@@ -61,6 +61,8 @@ interface Waiting {
   begin: () => void;
   /** Forgets the deadline and the signal. */
   settle: () => void;
+  /** Whether it asked for one of its tenant's places, which it has to give back then, whatever the limit is by now. */
+  shared: boolean;
   startedAt: number;
 }
 
@@ -70,13 +72,15 @@ interface Line {
   readonly weight: number;
   readonly waiting: Waiting[];
   max: number | null;
-  /** Places that were taken and do not run yet. */
+  /** Turns that have a place and have not been started yet. */
   pending: number;
   running: number;
   /** Turns it may still start before the next tenant has its turn. */
   deficit: number;
   /** Its places on all instances were taken when it last asked, or it is just asking. */
   held: boolean;
+  /** Forgets that it is to ask again. */
+  cancelAsking: () => void;
 }
 
 /**
@@ -109,6 +113,7 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
       running: 0,
       deficit: 0,
       held: false,
+      cancelAsking: () => undefined,
     };
     lines.set(tenantId, line);
     return line;
@@ -126,6 +131,7 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
     new AppError('RATE_LIMITED', message, { retryable: true, retryAfterMs: retryAfterMs() });
 
   function release(line: Line) {
+    line.cancelAsking(); // or every place heard of would add a question a second
     line.held = false;
     pump();
   }
@@ -157,11 +163,18 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
     }
   }
 
+  function count(line: Line, more: { readonly pending: number; readonly running: number }) {
+    pending += more.pending;
+    line.pending += more.pending;
+    running += more.running;
+    line.running += more.running;
+  }
+
   function start(turn: Waiting) {
     const { tenant: line } = turn;
     turn.state = 'STARTING';
-    running++;
-    line.running++;
+    count(line, { pending: -1, running: 1 });
+    turn.shared = line.max !== null;
     if (line.max === null) return begin(turn);
     line.held = true; // one question at a time, so that its turns keep their order
     void slots.take(line.tenantId, turn.turnId, line.max).then(
@@ -177,36 +190,38 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
     turn.state = 'RUNNING';
     turn.settle();
     turn.startedAt = clock.now();
-    pending--;
-    line.pending--;
     turn.begin();
     pump();
   }
 
   function putBack(turn: Waiting) {
     const { tenant: line } = turn;
-    running--;
-    line.running--;
-    if (turn.state !== 'LEFT') {
+    const left = turn.state === 'LEFT';
+    count(line, { pending: left ? 0 : 1, running: -1 });
+    if (!left) {
       turn.state = 'WAITING';
       line.waiting.unshift(turn);
       if (!round.includes(line)) round.push(line);
     }
-    clock.after(ASK_AGAIN_MS, () => release(line));
+    line.cancelAsking();
+    line.cancelAsking = clock.after(ASK_AGAIN_MS, () => release(line));
     forget(line);
     pump();
   }
 
   /** Gives back what a turn holds that was started. */
-  function finish({ tenant: line, turnId }: Waiting) {
-    running--;
-    line.running--;
-    if (line.max !== null) void slots.release(line.tenantId, turnId);
+  function finish({ tenant: line, turnId, shared }: Waiting) {
+    count(line, { pending: 0, running: -1 });
+    if (shared) void slots.release(line.tenantId, turnId);
     forget(line);
     pump();
   }
 
-  const forget = (line: Line) => line.pending + line.running === 0 && lines.delete(line.tenantId);
+  function forget(line: Line) {
+    if (line.pending + line.running > 0) return;
+    line.cancelAsking();
+    lines.delete(line.tenantId);
+  }
 
   function leave(turn: Waiting) {
     const { tenant: line, state } = turn;
@@ -217,8 +232,8 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
       turnMs += TURN_MS_WEIGHT * (clock.now() - turn.startedAt - turnMs);
       return finish(turn);
     }
-    pending--;
-    line.pending--;
+    if (state === 'STARTING') return; // what it has taken is given back once that is known
+    count(line, { pending: -1, running: 0 });
     if (state === 'WAITING') {
       remove(line.waiting, turn);
       if (line.waiting.length === 0) remove(round, line);
@@ -275,14 +290,14 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
       if (pending >= options.waitingMax + free) throw full('Too many answers are waiting.');
       if (line.pending >= options.waitingPerTenantMax + freeHere)
         throw full('Too many answers of this tenant are waiting.');
-      pending++;
-      line.pending++;
+      count(line, { pending: 1, running: 0 });
       const turn: Waiting = {
         turnId,
         tenant: line,
         state: 'ENTERED',
         begin: () => undefined,
         settle: () => undefined,
+        shared: false,
         startedAt: 0,
       };
       return {

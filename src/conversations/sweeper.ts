@@ -18,6 +18,8 @@ import { LEASE_MS } from './upkeep.ts';
 
 /** How often each instance looks for work that was left behind. */
 export const SWEEP_EVERY_MS = 10_000;
+/** Pieces that are repaired at the same time: a crash leaves as many turns as ran and waited, and each takes a dozen requests. */
+const AT_ONCE = 10;
 /** Repairs of one turn that may fail before it is put aside. */
 export const REPAIRS_MAX = 5;
 
@@ -67,16 +69,20 @@ export function createSweeper({ due, storesOf, clock, log }: SweeperDependencies
   }
 
   async function sweep() {
+    const found = (await due.due(clock.now())).values();
     let finished = 0;
-    for (const work of await due.due(clock.now())) {
-      try {
-        if (!(await repair(work))) continue;
-        finished++;
-        log.repaired(work);
-      } catch (error) {
-        log.sweepFailed(work, error); // one piece that cannot be repaired must not hold up the others
+    async function workOff() {
+      for (const work of found) {
+        try {
+          if (!(await repair(work))) continue;
+          finished++;
+          log.repaired(work);
+        } catch (error) {
+          log.sweepFailed(work, error); // one piece that cannot be repaired must not hold up the others
+        }
       }
     }
+    await Promise.all(Array.from({ length: AT_ONCE }, workOff));
     return finished;
   }
 
@@ -91,7 +97,7 @@ async function finishDeletion(stores: ConversationStores, conversationId: string
   const state = await stores.conversations.state(conversationId);
   if (!state?.deleting) return false;
   const turn = state.lock && (await stores.turns.get(state.lock.turnKey));
-  if (turn && !turn.done) return false; // it ends first, by itself or by repair
+  if (turn && !turn.done && !turn.parked) return false; // it ends first, by itself or by repair
   await stores.conversations.purge(conversationId);
   return true;
 }
@@ -102,10 +108,14 @@ const sequenceOf = (turn: Turn, state: ConversationState | null): number | null 
 
 /** Puts a turn aside that cannot be repaired, so that its conversation is usable again. Its answer ends if that can be stored at all. */
 async function parkTurn(stores: ConversationStores, turn: Turn, clock: Clock): Promise<void> {
-  const sequence = sequenceOf(turn, await stores.conversations.state(turn.conversationId));
+  const state = await stores.conversations.state(turn.conversationId).catch(() => null); // it may be what cannot be read
+  const sequence = sequenceOf(turn, state);
   await stores.turns.park(turn, sequence, clock.now());
   await stores.conversations.unlock(turn);
-  if (sequence !== null) await endAnswer(stores, { ...turn, sequence }, INTERRUPTED_END, clock).catch(() => null);
+  if (sequence === null) return;
+  const placed = { ...turn, sequence };
+  const end = await endOfLeft(stores, placed).catch(() => INTERRUPTED_END);
+  await endAnswer(stores, placed, end, clock).catch(() => null);
 }
 
 async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock): Promise<void> {
@@ -121,12 +131,17 @@ async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock):
   await stores.messages.add(question, placed);
   await stores.messages.add(answer, placed);
   await stores.turns.placed(placed, sequence);
-  const draft = await stores.messages.draft(answerId(placed));
-  const progress = await stores.streams.progress(answerId(placed));
+  await endTurn(stores, placed, await endOfLeft(stores, placed), clock, true);
+}
+
+/** The end of an answer whose process is gone, with the text and the usage that it left behind. */
+async function endOfLeft(stores: ConversationStores, turn: PlacedTurn): Promise<AnswerEnd> {
+  const draft = await stores.messages.draft(answerId(turn));
+  const progress = await stores.streams.progress(answerId(turn));
   const stored = draft?.message.content ?? '';
   // The stream may know more than the last checkpoint, or less, where it was out of reach for a while.
   const content = progress && (progress.withheld || progress.text.length > stored.length) ? progress.text : stored;
-  const end: AnswerEnd = {
+  return {
     ...INTERRUPTED_END,
     ...(turn.cancelRequested && { status: 'CANCELLED', error: null }),
     content,
@@ -136,5 +151,4 @@ async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock):
     }),
     eventCount: progress?.lastEvent ?? 0,
   };
-  await endTurn(stores, placed, end, clock, true);
 }

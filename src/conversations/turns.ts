@@ -114,8 +114,10 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     const holder = await stores.turns.get(held.turnKey);
     const ended = !holder || holder.done || holder.parked || holder.id !== held.turnId;
     if (!ended) return result;
-    const used = await stores.messages.draft(messageId(turn.conversationId, held.sequence));
-    return stores.conversations.lock(turn, at, { ...held, used: used !== null });
+    const stored = await stores.messages.draft(messageId(turn.conversationId, held.sequence));
+    // One that was put aside keeps its numbers: its messages are written when it is retried.
+    const used = stored !== null || holder?.parked === true;
+    return stores.conversations.lock(turn, at, { ...held, used });
   }
 
   /** Lock ∥ tokens: from here on the turn is ours to end. A refusal of either undoes the other, and frees the key. */
@@ -163,6 +165,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
 
   /** The messages of a turn that an earlier call with the same key began; null when that call was refused meanwhile. */
   async function attach(turn: Turn, first: Turn): Promise<SentTurn | null> {
+    if (isGivenUp(first)) return null;
     if (first.contentDigest !== turn.contentDigest) {
       throw new AppError('IDEMPOTENCY_CONFLICT', 'This idempotency key was used for other content.');
     }
@@ -179,7 +182,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       current = await stores.turns.get(turn.key);
     }
     // Refused, or given up before it had messages: the key is free again.
-    if (!current || (current.done && current.sequence === null)) return null;
+    if (!current || isGivenUp(current)) return null;
     // Stored long ago and deleted since, or a first call that is very slow.
     throw current.done ? conversationNotFound() : busy(null);
   }
@@ -300,6 +303,9 @@ const busy = (messageId: string | null) =>
   new AppError('CONVERSATION_BUSY', 'A turn is running in this conversation.', messageId === null ? {} : { messageId });
 
 const interrupted = () => new AppError('INTERRUPTED', INTERRUPTED.message, { retryable: true });
+
+/** Ended before it had messages, so that its key is free. */
+const isGivenUp = ({ done, sequence }: Turn) => done && sequence === null;
 
 const isQuotaRefusal = (error: unknown) => error instanceof AppError && error.code === 'QUOTA_EXCEEDED';
 

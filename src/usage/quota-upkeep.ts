@@ -75,11 +75,12 @@ export function createQuotaUpkeep({ tenants, storeOf, openTurns, clock, log }: Q
     }
   }
 
-  /** One round. Doing it on several instances at once is as good as doing it on one. */
-  async function pass(): Promise<void> {
+  /** One round. Doing it on several instances at once is as good as doing it on one. `stopping` ends it between its two looks. */
+  async function pass(stopping?: AbortSignal): Promise<void> {
     const suspects = await strayHolds();
     if (suspects.length > 0) {
-      await sleep(clock, LOOK_AGAIN_MS);
+      await sleep(clock, LOOK_AGAIN_MS, stopping);
+      if (stopping?.aborted) return;
       const open = await openTurns();
       for (const { tenantId, turnId, tokens } of suspects.filter(({ turnId }) => !open.has(turnId))) {
         const change = { held: tokens, used: 0, fence: true };

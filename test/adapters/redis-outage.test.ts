@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { StreamEvent } from '../../src/conversations/model.ts';
+import type { ConversationStores } from '../../src/conversations/ports.ts';
+import { followAnswer } from '../../src/conversations/watching.ts';
 import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
+import { createTestClock } from '../support/clock.ts';
 import { collect } from '../support/collect.ts';
 import { aConversation, answerIdOf } from '../support/conversation-rows.ts';
 import { HAS_REDIS_SERVER, startRedisProcess, type RedisProcess } from '../support/redis-process.ts';
@@ -118,6 +121,30 @@ describe.skipIf(!HAS_REDIS_SERVER)(NAME, () => {
     server.resume();
     await reader!.until('up');
     expect(numbersOf(await collect((await remote.read(id, 0))!))).toEqual([1, 2]);
+  });
+
+  it('an answer that ended during it, whose process is gone before it is over, ends for its readers all the same', async () => {
+    const { written, remote, id } = await openStream();
+    await written.append(id, delta(1));
+    await writer!.streamLogs.settled();
+    const end = terminal(2);
+    if (!('message' in end)) throw new Error('no end');
+    server.suspend();
+    await bothKnow('down');
+    await written.append(id, end);
+    await writer!.close();
+    server.resume();
+    await reader!.until('up');
+
+    const clock = createTestClock();
+    const messages = { getMany: () => Promise.resolve([{ ...end.message, id }]) };
+    const stores = { streams: remote, messages } as unknown as ConversationStores;
+    const read = collect(await followAnswer({ stores, clock }, { ...end.message, id }, 0));
+    let ended = false;
+    void read.then(() => (ended = true));
+    for (let seconds = 0; seconds < 60 && !ended; seconds++) await clock.advance(1_000);
+    expect(ended).toBe(true);
+    expect(numbersOf(await read)).toEqual([1, 2]);
   });
 
   it('limits are shared out, every place is given, and both are as before afterwards', async () => {

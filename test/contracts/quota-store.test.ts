@@ -47,6 +47,15 @@ onEveryEngine('The token quota', (storage) => {
     expect(await state()).toMatchObject({ usedInMonth: 500, holds: {} });
   });
 
+  it.each([
+    ['day', { tokensPerDay: 0, tokensPerMonth: null }],
+    ['month', { tokensPerDay: null, tokensPerMonth: 0 }],
+  ])('a limit of 0 tokens a %s lets nothing through, the first turn neither', async (_period, limits) => {
+    const { quota, state, turnId } = open(limits);
+    await expect(quota.reserve(turnId)).rejects.toMatchObject({ code: 'QUOTA_EXCEEDED', details: { limit: 0 } });
+    expect(await state()).toMatchObject({ usedInMonth: 0, holds: {} });
+  });
+
   it('settles what is really held, after a raise that only the other process knows of', async () => {
     const { process, quota, state, turnId } = open();
     await quota.reserve(turnId);

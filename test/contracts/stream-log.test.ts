@@ -270,3 +270,16 @@ it('the memory of a stream is given back after its time', async () => {
   expect(logs.count()).toBe(0);
   expect(clock.pending()).toBe(0);
 });
+
+it('a reader that leaves wakes nobody else: thousands that leave one by one are gone in no time', async () => {
+  const log = createMemoryStreamLogs(createTestClock()).forTenant(acme);
+  const id = answerIdOf(aConversation(acme));
+  await log.open(id);
+  const readers = await Promise.all(Array.from({ length: 8_000 }, () => log.read(id, 0)));
+  const reading = readers.map((reader) => reader!.next());
+  for (const reader of readers) {
+    await reader!.return!();
+    await settle(1);
+  }
+  expect((await Promise.all(reading)).every(({ done }) => done)).toBe(true);
+}, 5_000);

@@ -64,7 +64,7 @@ describe('liveUsage', () => {
       throw new Error(`it never came: ${JSON.stringify(seen.at(-1))}`);
     };
     await until(() => true);
-    return { seen, refused, until, leave: () => events.return?.() };
+    return { seen, refused, until, leave: () => void events.return?.() };
   }
 
   it('ok: begins with the present state, and shows within a second what a turn used, as usageSummary does', async () => {

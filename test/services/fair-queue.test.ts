@@ -311,4 +311,36 @@ describe('places shared between instances', () => {
     await settle(5);
     expect(order).toHaveLength(2);
   });
+
+  it('a place is given back also when the tenant’s limit was taken away meanwhile', async () => {
+    const shared = sharedSlots(1);
+    const { turns, turn } = open({ runningMax: 3 }, shared.slots);
+    const [running] = turns(big, 1, 1);
+    await running!.ran;
+    turn(big, 'unlimited');
+    running!.place.leave();
+    await settle(5);
+    expect(shared.taken.size).toBe(0);
+  });
+
+  it('however often it hears of places that others were faster to take, it looks again once a second', async () => {
+    const shared = sharedSlots(0);
+    const { clock, turns } = open({}, shared.slots);
+    turns(big, 1, 1);
+    await settle(5);
+    for (let freed = 0; freed < 20; freed++) {
+      shared.free(big);
+      await settle(2);
+    }
+    const asked = shared.state.asked;
+    await clock.advance(1_000);
+    expect(shared.state.asked).toBe(asked + 1);
+  });
+
+  it('a turn that is asking for a place is counted once: there is room for another', async () => {
+    const { turns, order } = open({ runningMax: 2, waitingMax: 0, waitingPerTenantMax: 0 }, sharedSlots(2).slots);
+    turns(big, 2, 2);
+    await settle(5);
+    expect(order).toHaveLength(2);
+  });
 });

@@ -113,6 +113,46 @@ describe('a turn whose repair fails', () => {
     expect((await bench.state())?.lock).toBeNull();
   });
 
+  it('before its answer has ended keeps the text and the usage that were stored, for its reader and for its retry', async () => {
+    const { bench } = await poisonTurn();
+    const sweeper = bench.process();
+    sweeper.before('messages.add', poisoned);
+    for (let tries = 0; tries < REPAIRS_MAX; tries++) {
+      await bench.clock.advance(LEASE_MS + 1);
+      await sweeper.sweeper.sweep();
+    }
+    expect(await bench.answerOf()).toMatchObject({ status: 'FAILED', content: 'So far' });
+    const [parked] = await parkedOf(bench);
+    await bench.direct.turns.unpark(parked!.turnKey, bench.clock.now());
+    await bench.clock.advance(1);
+    expect(await bench.process().sweeper.sweep()).toBe(1);
+    expect(await bench.usage()).toMatchObject([{ inputTokens: 70, outputTokens: 7 }]);
+  });
+
+  it('because its conversation cannot be read is put aside all the same', async () => {
+    const { bench } = await poisonTurn();
+    const sweeper = bench.process();
+    sweeper.before('conversations.state', poisoned);
+    for (let tries = 0; tries < REPAIRS_MAX; tries++) {
+      await bench.clock.advance(LEASE_MS + 1);
+      await sweeper.sweeper.sweep();
+    }
+    expect(await parkedOf(bench)).toHaveLength(1);
+  });
+
+  it('and whose lock could not be given back does not keep its conversation from being deleted', async () => {
+    const { bench } = await poisonTurn();
+    const sweeper = bench.process();
+    sweeper.before('conversations.unlock', poisoned);
+    await sweepPoisoned({ bench, sweeper }, REPAIRS_MAX);
+    expect(await bench.state()).toMatchObject({ lock: { sequence: 1 } });
+    await bench.process().request().turns.delete(bench.conversation.id);
+    await bench.clock.advance(LEASE_MS + 1);
+    await bench.process().sweeper.sweep();
+    expect(await bench.state()).toBeNull();
+    expect(await bench.messages()).toEqual([]);
+  });
+
   it('a row of a newer version is left to newer instances', async () => {
     const { bench } = await poisonTurn();
     const row = (await storage.rowsOf(bench.tenantId)).find(({ PK }) => PK.includes('#TURN#'))!;

@@ -30,7 +30,7 @@ function upkeepOf(bench: Bench, openTurns = () => bench.dueStore.openTurns()) {
       upkeepFailed: (error) => released.push(String(error)),
     },
   });
-  return { released, pass: () => passTime(bench.clock, upkeep.pass()) };
+  return { released, start: upkeep.start, pass: () => passTime(bench.clock, upkeep.pass()) };
 }
 
 /** Tokens held for a turn that nobody knows. */
@@ -131,4 +131,21 @@ it('a hold of the month before is found in the new month; fences go after an hou
   await bench.clock.advance(59 * MINUTE);
   await pass();
   expect((await bench.quota()).fenced).toEqual([fresh]);
+});
+
+it('ends at once when the server stops, also between its two looks: the hold is found again later', async () => {
+  const bench = await openBench(storage);
+  const looked = Promise.withResolvers<Set<string>>();
+  const { released, start } = upkeepOf(bench, () => {
+    looked.resolve(new Set());
+    return looked.promise;
+  });
+  const turnId = await hold(bench);
+  await bench.clock.advance(20 * MINUTE);
+  const stop = start();
+  await looked.promise;
+  while (bench.clock.pending() === 0) await settle();
+  await stop();
+  expect(released).toEqual([]);
+  expect(Object.keys((await bench.quota()).holds)).toEqual([turnId]);
 });

@@ -267,6 +267,29 @@ describe('sweeping', () => {
     expect(await bad.bench.due()).toHaveLength(1);
   });
 
+  it('a piece that takes long does not hold up the others: after a crash every conversation is to be usable soon', async () => {
+    const [slow, good] = [await running(), await running()];
+    for (const { process } of [slow, good]) process.die();
+    for (const { bench } of [slow, good]) await bench.clock.advance(LEASE_MS + 1);
+    const processes = new Map([slow, good].map(({ bench }) => [bench.tenantId, bench.process()]));
+    const hanging = Promise.withResolvers<void>();
+    processes.get(slow.bench.tenantId)!.before('conversations.state', () => hanging.promise);
+    const due = [slow, good].map(
+      ({ bench, turn }) => ({ kind: 'TURN', tenantId: bench.tenantId, turnKey: turn.key }) as const,
+    );
+    const sweeper = createSweeper({
+      due: { due: () => Promise.resolve(due) },
+      storesOf: (tenantId) => processes.get(tenantId)!.stores,
+      clock: good.bench.clock,
+      log: { sweepFailed: () => undefined, repaired: () => undefined, parked: () => undefined },
+    });
+    const sweeping = sweeper.sweep();
+    await processes.get(good.bench.tenantId)!.until('turns.finish');
+    expect(await good.bench.answerOf()).toMatchObject({ status: 'FAILED' });
+    hanging.resolve();
+    expect(await sweeping).toBe(2);
+  });
+
   it('begins at once, goes on every 10 s after the last one, survives a failure, and stops when told', async () => {
     const clock = createTestClock();
     const asked: number[] = [];

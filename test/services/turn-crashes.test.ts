@@ -267,6 +267,28 @@ describe('after a crash behind the turn row alone', () => {
   });
 });
 
+it('a process that was taken for dead takes back no numbers that its repair is just using', async () => {
+  const bench = await openBench(storage);
+  const slow = bench.process();
+  const [tokens, repairing] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  slow.before('quota.reserve', () => tokens.promise);
+  const sent = Promise.allSettled([slow.send(QUESTION, KEY)]);
+  await slow.until('conversations.lock');
+  await bench.clock.advance(LEASE_MS + 1);
+  const other = bench.process();
+  other.before('messages.add', () => repairing.promise);
+  const sweeping = other.sweeper.sweep();
+  await other.until('conversations.state');
+  tokens.resolve();
+  await sent;
+  repairing.resolve();
+  await sweeping;
+  const next = await passTime(bench.clock, other.send('And now?'));
+  expect(next).toMatchObject({ status: 'fulfilled', value: { userMessage: { sequence: 3 } } });
+  const [, , stored] = await bench.messages();
+  expect(stored).toMatchObject({ content: 'And now?' });
+});
+
 it('a crash behind the last write leaves nothing to repair', async () => {
   const bench = await openBench(storage);
   await dyingAfter('turns.finish', answered)(bench.process(), bench);

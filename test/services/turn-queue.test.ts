@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { RENEW_EVERY_MS } from '../../src/conversations/upkeep.ts';
+import { LEASE_MS, RENEW_EVERY_MS } from '../../src/conversations/upkeep.ts';
 import { settle } from '../support/clock.ts';
 import { collect } from '../support/collect.ts';
 import { aConversation } from '../support/conversation-rows.ts';
@@ -125,6 +125,17 @@ describe('when the queue is full', () => {
     await expect(process.request().turns.send({ ...input, content: 'Other.' })).rejects.toMatchObject({
       code: 'IDEMPOTENCY_CONFLICT',
     });
+  });
+
+  it('a key that is free again is refused for the queue, not for what it was once used for', async () => {
+    const { bench, process } = await full();
+    const dying = bench.process();
+    const dead = dying.dieAfter('turns.open');
+    void dying.send('First.', 'the key');
+    await dead;
+    await bench.clock.advance(LEASE_MS + 1);
+    await bench.process().sweeper.sweep(); // closes the turn: it had come no further than its row
+    await expect(process.send('Other.', 'the key')).rejects.toMatchObject({ code: 'RATE_LIMITED' });
   });
 
   it('a send that is refused for another reason gives its place back', async () => {

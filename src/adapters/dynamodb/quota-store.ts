@@ -20,9 +20,11 @@ function stateOf(row: Item | null, day?: string): QuotaState {
   };
 }
 
-/** A counter below its limit, or not begun. */
-const room = (counter: string, limit: number | null): Condition[] =>
-  limit === null ? [] : [anyOf(absent(counter), below(counter, limit))];
+/** A counter below its limit; one that was not begun is at 0. */
+const room = (counter: string, limit: number | null): Condition[] => {
+  if (limit === null) return [];
+  return [limit > 0 ? anyOf(absent(counter), below(counter, limit)) : below(counter, limit)];
+};
 
 /** Month and day are counted in one write, and so are the hold and both counters: whatever is lost or repeated, they agree. */
 export function createQuotaStore({ table, keys }: TenantRows): QuotaStore {

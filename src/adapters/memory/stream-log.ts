@@ -115,6 +115,8 @@ export const streamBroken = (): AppError =>
 const DONE = { value: undefined, done: true } as const;
 
 function readStream(stream: Stream, after: number): AsyncIterableIterator<StreamEvent> {
+  /** What of `stream.waiting` is this reader's own: one that leaves wakes nobody else. */
+  const waiting = new Set<() => void>();
   let place = 0;
   let left = false;
 
@@ -137,9 +139,11 @@ function readStream(stream: Stream, after: number): AsyncIterableIterator<Stream
       await new Promise<void>((wake) => {
         const woken = () => {
           stream.waiting.delete(woken);
+          waiting.delete(woken);
           wake();
         };
         stream.waiting.add(woken);
+        waiting.add(woken);
       });
     }
   }
@@ -148,7 +152,7 @@ function readStream(stream: Stream, after: number): AsyncIterableIterator<Stream
     next,
     return() {
       left = true;
-      for (const wake of [...stream.waiting]) wake(); // others look, find nothing new, and wait again
+      for (const wake of [...waiting]) wake();
       return Promise.resolve(DONE);
     },
     [Symbol.asyncIterator]() {

@@ -48,7 +48,7 @@ export function createInstances({ connection, keys, instanceId, clock }: Instanc
     }
   }
 
-  void connection.subscribe(keys.instancesChannel(), (message) => (count = Number(message)));
+  void connection.subscribe(keys.instancesChannel(), (message) => (count = Math.max(1, Number(message))));
   connection.onUp(() => void beat());
   const stopBeating = every(clock, BEAT_EVERY_MS, () => void beat());
 
