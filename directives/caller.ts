@@ -1,6 +1,6 @@
 import { AppError } from '../src/kernel/errors.ts';
 import type { RequestContext } from '../src/context.ts';
-import { tokenRefused, type Principal } from '../src/tenancy/principal.ts';
+import { tokenRefused, type Principal, type Role } from '../src/tenancy/principal.ts';
 
 /**
  * Who is calling. Asked anew for every field and every event of a subscription, so that a credential that ends meanwhile ends the access with it.
@@ -12,4 +12,10 @@ export function caller({ identity }: RequestContext, now: number): Principal {
     throw new AppError('UNAUTHENTICATED', 'Sign in first: send `authorization: Bearer <access token>`.');
   if (identity.principal.expiresAt <= now) throw tokenRefused();
   return identity.principal;
+}
+
+/** Refuses a caller who holds none of the roles. @throws FORBIDDEN */
+export function requireRole(principal: Principal, anyOf: readonly Role[]): void {
+  if (!principal.roles.some((role) => anyOf.includes(role)))
+    throw new AppError('FORBIDDEN', 'Your role does not allow this.');
 }

@@ -3,6 +3,7 @@ import { Conversation } from './Conversation.ts';
 import { Message } from './Message.ts';
 import { cancelMessage } from './Mutation/cancelMessage.ts';
 import { createConversation } from './Mutation/createConversation.ts';
+import { createUsageExport } from './Mutation/createUsageExport.ts';
 import { deleteConversation } from './Mutation/deleteConversation.ts';
 import { refreshSession } from './Mutation/refreshSession.ts';
 import { renameConversation } from './Mutation/renameConversation.ts';
@@ -32,6 +33,7 @@ export const resolvers: Resolvers = {
   Mutation: {
     cancelMessage,
     createConversation,
+    createUsageExport,
     deleteConversation,
     refreshSession,
     renameConversation,

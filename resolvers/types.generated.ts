@@ -154,6 +154,16 @@ export type CreateConversationInput = {
   readonly title?: InputMaybe<Scalars['String']['input']>;
 };
 
+/** Which events to export. */
+export type CreateUsageExportInput = {
+  /** The first moment after the period: later than `start`, by at most 400 days. */
+  readonly end: Scalars['DateTime']['input'];
+  /** How they are written. */
+  readonly format?: InputMaybe<UsageExportFormat>;
+  /** The period's first moment. */
+  readonly start: Scalars['DateTime']['input'];
+};
+
 /** A conversation to delete. */
 export type DeleteConversationInput = {
   /** The conversation; the caller must own it or administer the tenant. */
@@ -381,6 +391,11 @@ export type Mutation = {
   readonly cancelMessage: MessagePayload;
   /** Starts a conversation, owned by the caller. */
   readonly createConversation: ConversationPayload;
+  /**
+   * Hands out a short-lived link at which a browser can download the raw usage events of the half-open period [start, end), at most 400
+   * days long. What the export holds, and how to resume it, is in `docs/usage.md`.
+   */
+  readonly createUsageExport: UsageExportPayload;
   /** Deletes a conversation with all its messages, and stops the turn that is running in it. */
   readonly deleteConversation: DeleteConversationPayload;
   /** Exchanges a refresh token for a new session. A token already used ends its whole session: somebody else may hold it. */
@@ -410,6 +425,12 @@ export type MutationCancelMessageArgs = {
 /** Writing. A mutation either does all it says or nothing. */
 export type MutationCreateConversationArgs = {
   input: CreateConversationInput;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationCreateUsageExportArgs = {
+  input: CreateUsageExportInput;
 };
 
 
@@ -717,6 +738,25 @@ export type TokenUsage = {
   readonly totalTokens: Scalars['Int']['output'];
 };
 
+/** How an export is written. */
+export type UsageExportFormat =
+  /** Comma-separated values (RFC 4180) with a header row. */
+  | 'CSV'
+  /** One JSON object a line. */
+  | 'JSONL';
+
+/** A link to an export. */
+export type UsageExportPayload = {
+  readonly __typename?: 'UsageExportPayload';
+  /** When the link ends: 5 minutes after it was made. */
+  readonly expiresAt: Scalars['DateTime']['output'];
+  /**
+   * A path of this server. Whoever has it may download the export, without any other credential: begin before `expiresAt`; a download
+   * that has begun may go on after it.
+   */
+  readonly url: Scalars['String']['output'];
+};
+
 /** What a tenant may use at most. A null limit means unlimited. */
 export type UsageLimits = {
   readonly __typename?: 'UsageLimits';
@@ -939,6 +979,7 @@ export type ResolversTypes = {
   ConversationPayload: ResolverTypeWrapper<Omit<ConversationPayload, 'conversation'> & { conversation: ResolversTypes['Conversation'] }>;
   ConversationUsage: ResolverTypeWrapper<ConversationUsage>;
   CreateConversationInput: CreateConversationInput;
+  CreateUsageExportInput: CreateUsageExportInput;
   DateTime: ResolverTypeWrapper<Scalars['DateTime']['output']>;
   DeleteConversationInput: DeleteConversationInput;
   DeleteConversationPayload: ResolverTypeWrapper<DeleteConversationPayload>;
@@ -982,6 +1023,8 @@ export type ResolversTypes = {
   TenantStatus: TenantStatus;
   TokenTotals: ResolverTypeWrapper<TokenTotals>;
   TokenUsage: ResolverTypeWrapper<TokenUsage>;
+  UsageExportFormat: UsageExportFormat;
+  UsageExportPayload: ResolverTypeWrapper<UsageExportPayload>;
   UsageLimits: ResolverTypeWrapper<UsageLimits>;
   UsageService: UsageService;
   UsageSummary: ResolverTypeWrapper<UsageSummaryModel>;
@@ -1005,6 +1048,7 @@ export type ResolversParentTypes = {
   ConversationPayload: Omit<ConversationPayload, 'conversation'> & { conversation: ResolversParentTypes['Conversation'] };
   ConversationUsage: ConversationUsage;
   CreateConversationInput: CreateConversationInput;
+  CreateUsageExportInput: CreateUsageExportInput;
   DateTime: Scalars['DateTime']['output'];
   DeleteConversationInput: DeleteConversationInput;
   DeleteConversationPayload: DeleteConversationPayload;
@@ -1044,6 +1088,7 @@ export type ResolversParentTypes = {
   Tenant: TenantModel;
   TokenTotals: TokenTotals;
   TokenUsage: TokenUsage;
+  UsageExportPayload: UsageExportPayload;
   UsageLimits: UsageLimits;
   UsageSummary: UsageSummaryModel;
   UsageWindow: UsageWindow;
@@ -1246,6 +1291,7 @@ export type ModelUsageResolvers<ContextType = RequestContext, ParentType extends
 export type MutationResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Mutation'] = ResolversParentTypes['Mutation']> = {
   cancelMessage: Resolver<ResolversTypes['MessagePayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCancelMessageArgs, 'input'>>;
   createConversation: Resolver<ResolversTypes['ConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCreateConversationArgs, 'input'>>;
+  createUsageExport: Resolver<ResolversTypes['UsageExportPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationCreateUsageExportArgs, 'input'>>;
   deleteConversation: Resolver<ResolversTypes['DeleteConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationDeleteConversationArgs, 'input'>>;
   refreshSession: Resolver<ResolversTypes['Session'], ParentType, Public<ContextType>, RequireFields<MutationRefreshSessionArgs, 'refreshToken'>>;
   renameConversation: Resolver<ResolversTypes['ConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationRenameConversationArgs, 'input'>>;
@@ -1344,6 +1390,11 @@ export type TokenUsageResolvers<ContextType = RequestContext, ParentType extends
   totalTokens?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
 };
 
+export type UsageExportPayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageExportPayload'] = ResolversParentTypes['UsageExportPayload']> = {
+  expiresAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
+  url?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+};
+
 export type UsageLimitsResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageLimits'] = ResolversParentTypes['UsageLimits']> = {
   concurrentGenerations?: Resolver<Maybe<ResolversTypes['Int']>, ParentType, ContextType>;
   requestsPerMinute?: Resolver<Maybe<ResolversTypes['Int']>, ParentType, ContextType>;
@@ -1437,6 +1488,7 @@ export type Resolvers<ContextType = RequestContext> = {
   Tenant?: TenantResolvers<ContextType>;
   TokenTotals?: TokenTotalsResolvers<ContextType>;
   TokenUsage?: TokenUsageResolvers<ContextType>;
+  UsageExportPayload?: UsageExportPayloadResolvers<ContextType>;
   UsageLimits?: UsageLimitsResolvers<ContextType>;
   UsageSummary?: UsageSummaryResolvers<ContextType>;
   UsageWindow?: UsageWindowResolvers<ContextType>;

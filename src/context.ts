@@ -8,6 +8,7 @@ import type { AppError } from './kernel/errors.ts';
 import type { Principal } from './tenancy/principal.ts';
 import type { TenantScope } from './tenancy/scope.ts';
 import type { Tenant } from './tenants/model.ts';
+import type { UsageExports } from './usage/export.ts';
 import type { LiveUsage } from './usage/model.ts';
 import type { UsageService } from './usage/service.ts';
 import type { User } from './users/model.ts';
@@ -53,6 +54,7 @@ export interface TenantServices {
   readonly turns: TurnService;
   readonly usage: UsageService;
   readonly liveUsage: () => AsyncIterableIterator<LiveUsage>;
+  readonly exports: UsageExports;
   readonly loaders: ConversationLoaders & { readonly userById: DataLoader<string, User | null> };
 }
 

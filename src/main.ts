@@ -27,6 +27,7 @@ import type { TokenLimits } from './usage/ports.ts';
 import { createPriceTable, NO_PRICES } from './usage/prices.ts';
 import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
 import { createTokenQuota } from './usage/quota.ts';
+import { createExportLinks } from './usage/export-links.ts';
 import { createUsageService } from './usage/service.ts';
 
 /** How often a process that npm started looks whether npm is still there. */
@@ -61,7 +62,8 @@ export async function start(config: Config, surroundings: Surroundings) {
     const usage = createUsageService({ tenantId, store, prices, changed, clock });
     const quota = createTokenQuota({ store: quotaStore, limits, reserveTokens: config.quotaReserveTokens, changed });
     const liveUsage = (to: TokenLimits) => liveUsages.watch({ tenantId, store, quota: quotaStore, clock }, to);
-    return { ...stores, usage, liveUsage, quota, meter: usage, streams: shared.streamLogs.forTenant(tenantId) };
+    const streams = shared.streamLogs.forTenant(tenantId);
+    return { ...stores, usage, usageEvents: store, liveUsage, quota, meter: usage, streams };
   };
   const auth = createAuthService({
     accountsOf: (home) => db.forTenant(home).users,
@@ -118,6 +120,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     const usersOf = (home: TenantId) => db.forTenant(home).users;
     await seedDemoData({ tenants: db.tenants, usersOf, hasher, clock, password: config.demoPassword });
   }
+  const exportLinks = createExportLinks(secrets.cursorSecret, clock);
   const binder = createContextBinder({
     auth,
     tenants,
@@ -125,6 +128,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     dataOf,
     generations,
     limiter: shared.limiter,
+    exportLinks,
     clock,
     background,
   });
@@ -141,6 +145,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     jwks: tokens.jwks,
     agents,
     binder,
+    exportLinks,
     generations,
     background: [sweeper, quotaUpkeep, usageCloser],
     ping: db.ping,

@@ -8,18 +8,18 @@ const RANDOM_CHARACTERS = 16;
 /** The 26 characters of a ULID, for use inside other patterns. The first one is at most 7: 48 bits of time (ULID specification). */
 export const ULID_PATTERN = '[0-7][0-9A-HJKMNP-TV-Z]{25}';
 
+/** What every ULID of a moment begins with. It sorts before all of them, and behind all of earlier moments; before 1970 there are none. */
+export function ulidPrefix(ms: number): string {
+  let time = '';
+  for (let rest = Math.max(0, ms); time.length < TIME_CHARACTERS; rest = Math.floor(rest / 32))
+    time = ALPHABET.charAt(rest % 32) + time;
+  return time;
+}
+
 /** A ULID (https://github.com/ulid/spec): 48 bits of time, 80 random bits; sorts by time, never repeats in practice. */
 export function ulid(nowMs: number): string {
   const random = Array.from(randomBytes(RANDOM_CHARACTERS), (byte) => ALPHABET.charAt(byte & 31)).join('');
-  return ulidStart(nowMs) + random;
-}
-
-/** What the ULIDs of a moment begin with: less than all of them, and more than all of those before it. */
-export function ulidStart(ms: number): string {
-  let time = '';
-  for (let rest = ms; time.length < TIME_CHARACTERS; rest = Math.floor(rest / 32))
-    time = ALPHABET.charAt(rest % 32) + time;
-  return time;
+  return ulidPrefix(nowMs) + random;
 }
 
 /** The moment a ULID was made, in milliseconds since the Unix epoch. The caller has checked its shape. */

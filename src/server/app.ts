@@ -4,8 +4,10 @@ import type { AgentCatalogue } from '../agents/catalogue.ts';
 import type { AccessTokens } from '../auth/ports.ts';
 import type { ContextBinder } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
+import type { ExportLinks } from '../usage/export-links.ts';
 import { createAdminServer } from './admin.ts';
 import { createApollo } from './apollo.ts';
+import { serveExports } from './exports.ts';
 import type { CheckReady } from './health.ts';
 import { createHttpServer } from './http.ts';
 import { listen } from './listen.ts';
@@ -29,6 +31,7 @@ export interface AppOptions {
   readonly jwks: object;
   readonly agents: AgentCatalogue;
   readonly binder: ContextBinder;
+  readonly exportLinks: ExportLinks;
   readonly generations: Generations;
   /** Work of its own that begins with the server; what `start` returns ends it, and resolves when nothing of it is under way. */
   readonly background: readonly { start(): () => Promise<void> }[];
@@ -102,6 +105,7 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   const apollo = createApollo(execution);
   await apollo.start();
   const http = await createHttpServer({ ...options, apollo, contextOf, checkReady });
+  serveExports(http, { contextOf, binder: options.binder, links: options.exportLinks, log });
   const { socketBacklogBytes } = options;
   const ws = createWsServer({ ...execution, server: http.server, contextOf, socketBacklogBytes });
   metrics.gauge({ name: 'bedrock_graphql_websockets', help: 'Open sockets.', read: () => ws.count() });

@@ -13,17 +13,21 @@ import type { Tenant, UsageLimits } from '../tenants/model.ts';
 import { createRequestLimit } from '../tenants/request-limit.ts';
 import type { RateLimiter } from '../tenants/ports.ts';
 import type { TenantService } from '../tenants/service.ts';
+import type { ExportLinks } from '../usage/export-links.ts';
+import { createUsageExports } from '../usage/export.ts';
 import type { LiveUsage } from '../usage/model.ts';
-import type { TokenLimits } from '../usage/ports.ts';
+import type { TokenLimits, UsageStore } from '../usage/ports.ts';
 import type { UsageService } from '../usage/service.ts';
 import { createUserLoader } from '../users/loaders.ts';
 import type { UserStore } from '../users/ports.ts';
+import { exportAddress } from './exports.ts';
 
 /** Everything that is kept for one tenant. */
 export interface TenantData extends ConversationStores {
   readonly users: UserStore;
   readonly usage: UsageService;
   readonly liveUsage: (limits: TokenLimits) => AsyncIterableIterator<LiveUsage>;
+  readonly usageEvents: Pick<UsageStore, 'ordered'>;
   readonly cursors: Cursors;
 }
 
@@ -34,13 +38,14 @@ export interface BinderDependencies {
   readonly dataOf: (tenantId: TenantId, limits: UsageLimits) => TenantData;
   readonly generations: Generations;
   readonly limiter: RateLimiter;
+  readonly exportLinks: ExportLinks;
   readonly clock: Clock;
   readonly background: (work: Promise<void>) => void;
 }
 
 /** Puts the services of one tenant together for one request: the only place where domains meet. */
 export function createContextBinder(deps: BinderDependencies): ContextBinder {
-  const { auth, tenants, agents, dataOf, generations, limiter, clock, background } = deps;
+  const { auth, tenants, agents, dataOf, generations, limiter, exportLinks, clock, background } = deps;
   const countRequest = createRequestLimit(limiter);
 
   /** The tenant's agents that this installation has; the first one is the default. */
@@ -79,7 +84,13 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
         background,
       });
       const liveUsage = () => stores.liveUsage(tenant.limits);
-      return { scope, tenant, conversations, turns, usage: stores.usage, liveUsage, loaders };
+      const exports = createUsageExports({
+        scope,
+        store: stores.usageEvents,
+        links: exportLinks,
+        addressOf: exportAddress,
+      });
+      return { scope, tenant, conversations, turns, usage: stores.usage, liveUsage, exports, loaders };
     },
   };
 }

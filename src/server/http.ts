@@ -27,7 +27,7 @@ const header = (request: FastifyRequest, name: string): string | null => {
   return typeof value === 'string' ? value : null;
 };
 
-const senderOf = (request: FastifyRequest): Sender => ({
+export const senderOf = (request: FastifyRequest): Sender => ({
   authorization: header(request, 'authorization'),
   tenant: header(request, 'x-tenant-id'),
   requestId: header(request, 'x-request-id'),
@@ -61,7 +61,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     await app.register(cors, {
       origin: [...corsOrigins],
       allowedHeaders: ['authorization', 'content-type', 'x-tenant-id', 'x-request-id', 'apollo-require-preflight'],
-      exposedHeaders: ['x-request-id', 'retry-after'],
+      exposedHeaders: ['x-request-id', 'retry-after', 'content-disposition'],
     });
   }
 

@@ -169,3 +169,12 @@ export interface UsageSummary {
   readonly byHourOfDay: readonly HourUsage[];
   readonly byService: readonly { readonly service: UsageServiceName; readonly usage: ServiceUsage }[];
 }
+
+export type ExportFormat = 'CSV' | 'JSONL';
+
+/** The raw events of [start, end), to be written in a format. */
+export interface ExportRequest {
+  readonly start: Date;
+  readonly end: Date;
+  readonly format: ExportFormat;
+}

@@ -1,3 +1,5 @@
+import { badInput } from '../kernel/errors.ts';
+
 /** A part of time, as rows are named by it: UTC. */
 export type PeriodKind = 'DAY' | 'HOUR';
 
@@ -48,3 +50,14 @@ export const intersection = (a: Span, b: Span): Span => ({
 });
 
 export const contains = (outer: Span, inner: Span): boolean => outer.start <= inner.start && inner.end <= outer.end;
+
+/** Days of usage that may be asked for at once. */
+export const PERIOD_DAYS_MAX = 400;
+
+/** Which usage may be asked for: [start, end). @throws BAD_USER_INPUT for an empty period, or one over 400 days. */
+export function checkPeriod(start: Date, end: Date): void {
+  if (end <= start) throw badInput('`end` must be later than `start`.', 'end');
+  if (end.getTime() - start.getTime() > PERIOD_DAYS_MAX * DAY_MS) {
+    throw badInput(`A period is at most ${PERIOD_DAYS_MAX} days long.`, 'end');
+  }
+}

@@ -27,6 +27,12 @@ export interface PeriodParts {
   readonly USERS: Tally['users'];
 }
 
+/** An event as it is kept, by a name that no other event of the tenant has: a ULID of the event's time, perhaps with more behind it. */
+export interface StoredEvent {
+  readonly id: string;
+  readonly event: UsageEvent;
+}
+
 /** The usage events of one tenant, and their sums. An event's id is a ULID, and its time is the event's time. */
 export interface UsageStore {
   /**
@@ -36,6 +42,15 @@ export interface UsageStore {
   record(event: UsageEvent): Promise<void>;
   /** The events whose time lies in [startMs, endMs), in no particular order. */
   events(startMs: number, endMs: number): AsyncIterable<UsageEvent>;
+  /**
+   * The same events in the order of their ids, which is that of their times; with `after`, only those behind that id. It reads as far
+   * ahead as one page and no further, so a reader that waits makes it wait, and an hour may have any number of events.
+   */
+  ordered(period: {
+    readonly startMs: number;
+    readonly endMs: number;
+    readonly after: string | null;
+  }): AsyncIterable<StoredEvent>;
   /** The hours or days with events that lie, wholly or in part, in the span; in order. */
   heads(kind: PeriodKind, span: Span): Promise<readonly PeriodHead[]>;
   /** Begins to close a period: a later closing takes over from an earlier one that is not finished. */

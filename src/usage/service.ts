@@ -3,13 +3,12 @@ import { badInput } from '../kernel/errors.ts';
 import { ulid, ulidTime } from '../kernel/ids.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import type { LateTokensEvent, ModelTokens, TurnEvent, UsageEvent, UsageSummary, UserUsage } from './model.ts';
-import { DAY_MS } from './periods.ts';
+import { checkPeriod } from './periods.ts';
 import type { UsageStore } from './ports.ts';
 import type { PriceTable } from './prices.ts';
 import { readTally } from './reading.ts';
 import { summaryOf, userRows } from './summary.ts';
 
-export const PERIOD_DAYS_MAX = 400;
 export const USERS_SHOWN_MAX = 1_000;
 
 /** An event before it is known what it cost. */
@@ -70,10 +69,7 @@ export function createUsageService({
     recordSignIn: (userId, latencyMs) => store.record({ kind: 'SIGN_IN', id: ulid(clock.now()), userId, latencyMs }),
 
     async summary(start, end) {
-      if (end <= start) throw badInput('`end` must be later than `start`.', 'end');
-      if (end.getTime() - start.getTime() > PERIOD_DAYS_MAX * DAY_MS) {
-        throw badInput(`A period is at most ${PERIOD_DAYS_MAX} days long.`, 'end');
-      }
+      checkPeriod(start, end);
       const span = { start: start.getTime(), end: end.getTime() };
       const users = once(async () => userRows((await readTally(store, span, { users: true })).users));
       const period = { tenantId, start: isoTime(span.start), end: isoTime(span.end) };

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { ulid } from '../../src/kernel/ids.ts';
 import type { UsageEvent } from '../../src/usage/model.ts';
 import type { UsageStore } from '../../src/usage/ports.ts';
@@ -90,6 +90,66 @@ onEveryEngine('UsageStore', (storage) => {
     const found = await read(usage, NOON, NOON + 400 * 24 * HOUR);
     expect(found.map(idOf)).toEqual(sorted([...large, ...spread]).map(idOf));
     expect(found[0]).toEqual(sorted(large)[0]);
+  });
+
+  describe('in order', () => {
+    const all = { startMs: NOON - HOUR, endMs: NOON + 400 * 24 * HOUR, after: null };
+    const ordered = (store: UsageStore, period: Parameters<UsageStore['ordered']>[0]) => collect(store.ordered(period));
+
+    it('by id, across pages and hours, with the id of each; behind any of them, exactly the rest', async () => {
+      const { usage } = open();
+      const turns = Array.from({ length: 450 }, (_, n) => aTurnEvent(NOON + Math.floor(n / 3)));
+      const spread = [aSignIn(NOON + HOUR), aTurnEvent(NOON + 30 * HOUR), aTurnEvent(NOON + 399 * 24 * HOUR)];
+      const { turnId } = turns[100] as Extract<UsageEvent, { kind: 'TURN' }>;
+      const tokens = { inputTokens: 1, outputTokens: 2, estimatedTokens: 0 };
+      const late = {
+        kind: 'LATE_TOKENS',
+        turnId,
+        userId: 'u',
+        agentId: 'a',
+        models: [],
+        priceVersion: null,
+        ...tokens,
+      } as const;
+      await Promise.all([...turns, ...spread, late].map((event) => usage.record(event)));
+      const found = await ordered(usage, all);
+      const expected = [...turns, ...spread].map((event) => ({ id: idOf(event), event }));
+      const whole = [...expected, { id: `${turnId}.late`, event: late as UsageEvent }];
+      expect(found).toEqual(whole.toSorted((a, b) => (a.id < b.id ? -1 : 1)));
+      for (const n of [0, 1, 100, 101, 199, 200, 201, 399, 449, 450, 451, 452, 453]) {
+        expect(await ordered(usage, { ...all, after: found[n]!.id })).toEqual(found.slice(n + 1));
+      }
+    });
+
+    it('a period holds its start and not its end, to the millisecond, wherever it goes on', async () => {
+      const { usage } = open();
+      const events = [-1, 0, 1, HOUR - 1, HOUR, HOUR + 1].map((offset) => aTurnEvent(NOON + offset));
+      for (const event of events) await usage.record(event);
+      const from = async (start: number, end: number, after: string | null = null) =>
+        (await ordered(usage, { startMs: NOON + start, endMs: NOON + end, after })).map(({ event }) => event);
+      expect(await from(0, HOUR)).toEqual(events.slice(1, 4));
+      expect(await from(1, HOUR + 1)).toEqual(events.slice(2, 5));
+      expect(await from(1, 1 + HOUR, idOf(events[0]!))).toEqual(events.slice(2, 5));
+      expect(await from(0, HOUR, idOf(events[5]!))).toEqual([]);
+      expect(await from(2, HOUR - 1)).toEqual([]);
+    });
+
+    it("another tenant's events are not among them, also behind one of its ids", async () => {
+      const event = aTurnEvent(NOON);
+      await open().usage.record(event);
+      expect(await ordered(open().usage, all)).toEqual([]);
+      expect(await ordered(open().usage, { ...all, after: idOf(event) })).toEqual([]);
+    });
+
+    it('an hour of several megabytes is read to the end', async () => {
+      const { usage } = open();
+      const latenciesMs = Array.from({ length: 5_000 }, (_, n) => n + 0.5);
+      const large = Array.from({ length: 60 }, (_, n) =>
+        aTurnEvent(NOON + n, { actionGroup: { latenciesMs, failures: 0 } }),
+      );
+      await Promise.all(large.map((event) => usage.record(event)));
+      expect((await ordered(usage, all)).map(({ event }) => event)).toEqual(large);
+    });
   });
 
   it("another tenant's events are not among them", async () => {

@@ -12,6 +12,7 @@ import { FOREIGN, OWN, principalOf, startBoundApi, tenantOf } from '../support/b
 
 const AT = '2026-11-20T12:00:00.000Z';
 const ULID = '01ARZ3NDEKTSV4RRFFQ69G5FAV';
+const OWN_NUMBER = 424_242;
 /** Stands in every text of an object, so that it cannot get out unseen. */
 const wordOf = (owner: TenantId | null) => (owner === OWN ? 'OWN-WORD' : 'FOREIGN-WORD');
 
@@ -64,7 +65,7 @@ function summaryOf(owner: TenantId | null) {
 type Lie =
   | ('find' | 'findMessage' | 'list' | 'messages' | 'lastMessage' | 'create' | 'rename')
   | ('sentQuestion' | 'sentAnswer' | 'sentIn' | 'cancel' | 'summary' | 'tenant')
-  | ('COMPLETED' | 'FAILED' | 'CANCELLED');
+  | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live');
 
 /** Services of `OWN`, honest but for one place, in which they return what is somebody else's. */
 function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
@@ -99,6 +100,10 @@ function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
       cancel: () => Promise.resolve(messageOf(whose('cancel'))),
       watch: () => Promise.resolve(events()),
     },
+    async *liveUsage() {
+      await Promise.resolve();
+      yield owned(whose('live'), { activeGenerations: OWN_NUMBER });
+    },
     usage: { summary: () => Promise.resolve(summaryOf(whose('summary'))) },
   };
   return services as unknown as TenantServices;
@@ -114,7 +119,7 @@ const stream = (type: string) =>
   `subscription { messageStream(messageId: "msg-${ULID}-2") { sequence ... on ${type} { message ${MESSAGE} } } }`;
 
 /** Every field that shows an owned object, and the place at which its service may lie. */
-const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string])[] = [
+const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string, shown?: string])[] = [
   ['Query.conversation', 'find', inConversation('id title')],
   ['Query.message', 'findMessage', inMessage('id content')],
   ['Query.node', 'find', `{ node(id: "conv-${ULID}") { id ... on Conversation ${CONVERSATION} } }`],
@@ -147,6 +152,8 @@ const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string])[]
   ['MessageCompleted.message', 'COMPLETED', stream('MessageCompleted')],
   ['MessageFailed.message', 'FAILED', stream('MessageFailed')],
   ['MessageCancelled.message', 'CANCELLED', stream('MessageCancelled')],
+  // Of this one nothing is text.
+  ['Subscription.liveUsage', 'live', 'subscription { liveUsage { activeGenerations } }', String(OWN_NUMBER)],
 ];
 
 let services = servicesWith(null, null);
@@ -197,7 +204,9 @@ test('the cases below are every field of the schema that can show an owned objec
   expect([...new Set(CASES.map(([coordinate]) => coordinate))].sort()).toEqual(coordinates.sort());
 });
 
-describe.each(CASES)('%s (%s)', (coordinate, lie, query) => {
+const SHOWN = CASES.map(([coordinate, lie, query, shown = 'OWN-WORD']) => [coordinate, lie, query, shown] as const);
+
+describe.each(SHOWN)('%s (%s)', (coordinate, lie, query, shown) => {
   const ways = isSubscription(query) ? ['WebSocket'] : ['HTTP', 'WebSocket'];
   const over = (way: string) => (way === 'HTTP' ? overHttp(query) : overSocket(query));
 
@@ -205,7 +214,7 @@ describe.each(CASES)('%s (%s)', (coordinate, lie, query) => {
     services = servicesWith(null, null);
     const results = await over(way);
     expect(results.flatMap(({ errors = [] }) => errors)).toEqual([]);
-    expect(JSON.stringify(results)).toContain('OWN-WORD');
+    expect(JSON.stringify(results)).toContain(shown);
   });
 
   test.each(ways)('never lets out an object of another tenant over %s', async (way) => {

@@ -39,6 +39,9 @@ function listStore(events: UsageEvent[] = []): UsageStore & { readonly list: Usa
       const names = kind === 'DAY' ? [] : [...new Set(inside.map((time) => periodName('HOUR', time)))];
       return Promise.resolve(names.sort().map((name) => ({ name, closed: null })));
     },
+    ordered() {
+      throw new Error('nothing is exported here');
+    },
     ...{ beginClosing: never, writePart: never, finishClosing: never, dropOldParts: never, readParts: never },
   };
 }

@@ -9,6 +9,7 @@ import { createMetrics } from '../../src/server/metrics.ts';
 import type { Principal, Role } from '../../src/tenancy/principal.ts';
 import { parseTenantId, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import type { Tenant } from '../../src/tenants/model.ts';
+import { createExportLinks } from '../../src/usage/export-links.ts';
 import { captureLog } from './log-capture.ts';
 
 const tenantId = (slug: string): TenantId => parseTenantId(slug)!;
@@ -80,6 +81,7 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
     jwks: { keys: [] },
     agents: createAgentCatalogue(demoAgentDefinitions),
     binder,
+    exportLinks: createExportLinks('a secret of the tests, long enough for it', clock),
     generations: {
       enter: () => ({ turnToRun: () => Promise.resolve(), position: () => 0, leave: () => {} }),
       start: () => {},

@@ -1,7 +1,8 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { DynamoDBDocumentClient, ScanCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { createPasswordHasher } from '../../src/adapters/argon2/password-hasher.ts';
 import { createDynamoDb } from '../../src/adapters/dynamodb/index.ts';
+import { tenantKeys } from '../../src/adapters/dynamodb/keys.ts';
 import { newSigningKey } from '../../src/adapters/jwt/access-tokens.ts';
 import { isoTime, systemClock } from '../../src/kernel/clock.ts';
 import { seedDemoData } from '../../src/local/demo-data.ts';
@@ -49,6 +50,17 @@ export async function startOwnStorage() {
       const passwordHash = await hasher.hash(demoPassword);
       const account = { userId: newUserId(Date.now()), name: slug, email: `admin@${slug}.example`, passwordHash };
       await db.forTenant(id).users.register({ ...account, roles: ['TENANT_ADMIN'] }, Date.now());
+    },
+    async suspend(slug: string) {
+      await raw.send(
+        new UpdateCommand({
+          TableName: `${tablePrefix}app`,
+          Key: { ...tenantKeys(parseTenantId(slug)!).tenant() },
+          UpdateExpression: 'SET #status = :suspended',
+          ExpressionAttributeNames: { '#status': 'status' },
+          ExpressionAttributeValues: { ':suspended': 'SUSPENDED' },
+        }),
+      );
     },
     /** Every row of the application's table. */
     async rows(): Promise<Record<string, unknown>[]> {

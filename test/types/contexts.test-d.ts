@@ -32,6 +32,7 @@ import type { Cursors } from '../../src/tenancy/cursor.ts';
 import type { TenantDirectory } from '../../src/tenants/ports.ts';
 import type { TenantService } from '../../src/tenants/service.ts';
 import type { UsageStore } from '../../src/usage/ports.ts';
+import type { UsageExports } from '../../src/usage/export.ts';
 import type { UsageService } from '../../src/usage/service.ts';
 import type { UserStore } from '../../src/users/ports.ts';
 
@@ -163,6 +164,7 @@ type Services =
   | ConversationService
   | TurnService
   | UsageService
+  | UsageExports
   | TenantService
   | TenantServices
   | ConversationLoaders

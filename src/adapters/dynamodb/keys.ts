@@ -61,6 +61,11 @@ export function tenantKeys(tenantId: TenantId) {
     turn: (turnKey: string): Key => key('S', 'TURN', turnKey),
     usageEvent: (hour: string, id: string): Key => key(join(id), 'E', hour, '0'),
     usageEventsOf: (hour: string) => ({ PK: partition('E', hour, '0') }),
+    /** Of an hour, the events whose ids lie between these; both are ids or the beginnings of some. */
+    usageEventsBetween: (hour: string, from: string, to: string) => ({
+      PK: partition('E', hour, '0'),
+      between: [join(from), join(to)] as const,
+    }),
     quota: (month: string): Key => key(join(month), 'Q'),
     usagePeriod: (kind: PeriodKind, name: string): Key => key(`${PERIOD[kind]}#${join(name)}`, 'R'),
     usagePeriods: (kind: PeriodKind, from: string, to: string) => ({

@@ -44,7 +44,7 @@ function headOf(row: HeadRow): PeriodHead {
 }
 
 /** The sums of one tenant's hours and days: a head for each, and beside it what is read on its own. */
-export function createPeriodStore({ table, keys }: TenantRows): Omit<UsageStore, 'record' | 'events'> {
+export function createPeriodStore({ table, keys }: TenantRows): Omit<UsageStore, 'record' | 'events' | 'ordered'> {
   async function partRows(part: string, kind: PeriodKind, from: string, to: string): Promise<PartRow[]> {
     const rows: PartRow[] = [];
     for await (const row of table.rows<PartRow>(keys.usageParts(part, kind, from, to))) rows.push(row);

@@ -1,5 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
-import { ulidStart, ulidTime } from '../../kernel/ids.ts';
+import { ulidPrefix, ulidTime } from '../../kernel/ids.ts';
 import type { UsageEvent } from '../../usage/model.ts';
 import { CLOSE_AFTER_MS, CLOSE_AGAIN_MS, periodEnd, periodName } from '../../usage/periods.ts';
 import type { UsageStore } from '../../usage/ports.ts';
@@ -10,10 +10,15 @@ import type { Item } from './table.ts';
 
 /** Hours read at the same time. */
 const HOURS_AT_ONCE = 8;
+/** Rows of a page that is read for somebody who may be slow: what is held for them until they go on. */
+const PAGE_ROWS = 200;
 /** Hours whose heads this process remembers to have written; more, and it begins anew. */
 const HEADS_KEPT_MAX = 1_000;
 
 type EventRow = Item & UsageEvent;
+
+/** A row without what only the table is concerned with. */
+const eventOf = ({ PK: _pk, SK: _sk, w: _w, v: _v, ttl: _ttl, ...event }: EventRow): UsageEvent => event;
 
 /** The ULID whose time is the event's. */
 const ulidOf = (event: UsageEvent): string => (event.kind === 'SIGN_IN' ? event.id : event.turnId);
@@ -49,11 +54,9 @@ export function createUsageStore(rows: TenantRows, marked: Set<string>, clock: C
   /** The events of one hour from one moment to another. */
   async function eventsOfHour(hour: string, startMs: number, endMs: number): Promise<UsageEvent[]> {
     const events: UsageEvent[] = [];
-    const { PK } = keys.usageEventsOf(hour);
-    const between = [ulidStart(startMs), ulidStart(endMs)] as const;
-    for await (const row of table.rows<EventRow>({ PK, between })) {
-      const { PK: _pk, SK: _sk, w: _w, v: _v, ...event } = row;
-      events.push(event);
+    const between = keys.usageEventsBetween(hour, ulidPrefix(startMs), ulidPrefix(endMs));
+    for await (const row of table.rows<EventRow>(between)) {
+      events.push(eventOf(row));
     }
     return events.filter((event) => timeOf(event) >= startMs && timeOf(event) < endMs);
   }
@@ -82,6 +85,19 @@ export function createUsageStore(rows: TenantRows, marked: Set<string>, clock: C
         if (hours.length === HOURS_AT_ONCE) yield* read();
       }
       yield* read();
+    },
+
+    async *ordered({ startMs, endMs, after }) {
+      const start = after === null ? startMs : Math.max(startMs, ulidTime(after));
+      if (start >= endMs) return;
+      const heads = { ...keys.usagePeriods('HOUR', hourOf(start), hourOf(endMs - 1)), keysOnly: true };
+      const [from, to] = [after !== null && start > startMs ? after : ulidPrefix(start), ulidPrefix(endMs)];
+      for await (const { SK: head } of table.rows<Item & { SK: string }>(heads)) {
+        const query = { ...keys.usageEventsBetween(head.slice('H#'.length), from, to), limit: PAGE_ROWS };
+        for await (const row of table.rows<EventRow & { SK: string }>(query)) {
+          if (after === null || row.SK > after) yield { id: row.SK, event: eventOf(row) };
+        }
+      }
     },
   };
 }

@@ -1,0 +1,7 @@
+import type { MutationResolvers } from '../types.generated.ts';
+
+export const createUsageExport: MutationResolvers['createUsageExport'] = (
+  _root,
+  { input: { start, end, format } },
+  { tenant },
+) => tenant.exports.link({ start, end, format: format ?? 'CSV' });

@@ -1,0 +1,89 @@
+import { createServer, request as forward } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ulidPrefix } from '../../src/kernel/ids.ts';
+import { periodName } from '../../src/usage/periods.ts';
+import { aTurn, attribute, loadUsage } from './usage-rows.ts';
+
+const HOUR_MS = 3_600_000;
+
+interface QueryBody {
+  readonly ExpressionAttributeValues?: Readonly<Record<string, { readonly S: string }>>;
+  readonly ExclusiveStartKey?: { readonly SK: { readonly S: string } };
+  readonly Limit?: number;
+}
+
+/**
+ * An engine in which one tenant has any number of turns, `perHour` in each of some hours: they are made up as they are asked for, where
+ * storing a hundred thousand would take most of a minute. Everything else is passed on to the engine behind it.
+ */
+export async function startManyEvents(
+  endpoint: string,
+  { tenant, startMs, hours, perHour }: { tenant: string; startMs: number; hours: number; perHour: number },
+) {
+  const starts = Array.from({ length: hours }, (_, n) => startMs + n * HOUR_MS);
+  const idsOf = new Map(
+    starts.map((from) => [
+      `T#${tenant}#E#${periodName('HOUR', from)}#0`,
+      Array.from(
+        { length: perHour },
+        (_, n) => ulidPrefix(from + Math.floor((n * HOUR_MS) / perHour)) + String(n).padStart(16, '0'),
+      ),
+    ]),
+  );
+  // One real event in each hour, for the mark that says there are any. It is hidden by those that are made up.
+  await loadUsage(
+    endpoint,
+    tenant,
+    starts.map((from) => aTurn(from)),
+  );
+
+  /** The answer to a query of one of the hours, or null for any other request. */
+  function answer(body: string): string | null {
+    if (!body.includes(`T#${tenant}#E#`)) return null;
+    const { ExpressionAttributeValues = {}, ExclusiveStartKey, Limit = 1_000 } = JSON.parse(body) as QueryBody;
+    const [from = '', to = '', PK = ''] = Object.values(ExpressionAttributeValues)
+      .map(({ S }) => S)
+      .sort();
+    const ids = idsOf.get(PK);
+    if (!ids) return null;
+    const behind = ExclusiveStartKey?.SK.S ?? '';
+    const begin = ids.findIndex((id) => id >= from && id > behind);
+    const page = begin < 0 ? [] : ids.slice(begin, begin + Limit).filter((id) => id <= to);
+    const Items = page.map((SK) => attribute({ ...aTurn(0, { turnId: SK }), PK, SK, v: 1, w: 'made up' }).M);
+    const last = page.at(-1);
+    const more = last !== undefined && last !== ids.at(-1);
+    const LastEvaluatedKey = { PK: { S: PK }, SK: { S: last } };
+    return JSON.stringify({ Items, Count: Items.length, ...(more && { LastEvaluatedKey }) });
+  }
+
+  const target = new URL(endpoint);
+  const server = createServer((incoming, response) => {
+    const parts: Buffer[] = [];
+    incoming.on('data', (part: Buffer) => parts.push(part));
+    incoming.on('end', () => {
+      const body = Buffer.concat(parts);
+      const made = answer(body.toString());
+      if (made !== null) {
+        response.setHeader('content-type', 'application/x-amz-json-1.0').end(made);
+        return;
+      }
+      const { hostname: host, port } = target;
+      const options = { host, port, method: 'POST', path: '/', headers: incoming.headers };
+      forward(options, (answered) => {
+        response.writeHead(answered.statusCode ?? 500, answered.headers);
+        answered.pipe(response);
+      }).end(body);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    events: hours * perHour,
+    period: { start: new Date(startMs).toISOString(), end: new Date(startMs + hours * HOUR_MS).toISOString() },
+    close: () =>
+      new Promise<void>((resolve) => {
+        server.closeAllConnections();
+        server.close(() => resolve());
+      }),
+  };
+}

@@ -1,0 +1,218 @@
+import { once } from 'node:events';
+import { fastify } from 'fastify';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { ContextBinder, RequestContext, TenantServices } from '../../src/context.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
+import { serveExports } from '../../src/server/exports.ts';
+import { createExportLinks } from '../../src/usage/export-links.ts';
+import { OWN, principalOf } from '../support/bound-api.ts';
+import { captureLog } from '../support/log-capture.ts';
+import { beginDownload, exportPath, type Download } from '../support/download.ts';
+import { startManyEvents } from '../support/many-events.ts';
+import { startOwnStorage } from '../support/own-storage.ts';
+import { startProduct, type ProductProcess } from '../support/product-process.ts';
+import { signInAt } from '../support/remote-caller.ts';
+import { scrape } from '../support/scrape.ts';
+import { startWorld, testConfig, type World } from '../support/world.ts';
+
+const MB = 1024 * 1024;
+const HOUR_MS = 3_600_000;
+const START = Date.parse('2025-03-01T10:00:00.000Z');
+/** No more of it than this may grow while 100,000 events pass. */
+const GROWTH_MB_MAX = 64;
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const linesIn = (chunk: Buffer): number => {
+  let lines = 0;
+  for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
+  return lines;
+};
+
+let storage: Awaited<ReturnType<typeof startOwnStorage>>;
+/** 100,000 events, and some that fill every buffer between a server and a client that does not read. */
+let many: Awaited<ReturnType<typeof startManyEvents>>;
+let some: typeof many;
+beforeAll(async () => {
+  storage = await startOwnStorage();
+  const hours = { tenant: 'acme', startMs: START, hours: 2 };
+  many = await startManyEvents(storage.config.storage.endpoint, { ...hours, perHour: 50_000 });
+  some = await startManyEvents(storage.config.storage.endpoint, { ...hours, perHour: 20_000 });
+});
+afterAll(async () => {
+  await Promise.all([many.close(), some.close()]);
+  await storage.close();
+});
+
+const config = () => ({ ...storage.config, storage: { kind: 'dynamodb', endpoint: some.endpoint } as const });
+
+describe('100,000 events', () => {
+  let product: ProductProcess;
+  beforeAll(() => {
+    const { tablePrefix, demoPassword } = testConfig();
+    product = startProduct({
+      ...{ STORAGE: 'dynamodb', DYNAMODB_ENDPOINT: many.endpoint, TABLE_PREFIX: tablePrefix },
+      ...{ AWS_ACCESS_KEY_ID: 'embedded', AWS_SECRET_ACCESS_KEY: 'embedded', DEMO_PASSWORD: demoPassword },
+      JWT_SIGNING_KEY: JSON.stringify(storage.config.secrets.signingKey),
+      CURSOR_SECRET: storage.config.secrets.cursorSecret,
+    });
+  });
+  afterAll(() => product.destroy());
+
+  it('all of them, in a process that grows by less than 64 MB', async () => {
+    const url = await product.url;
+    const { adminUrl } = product.log().find(({ msg }) => msg === 'listening') as unknown as { adminUrl: string };
+    const { token } = await signInAt(url, { email: 'admin@acme.example' });
+    async function memory() {
+      const metrics = await scrape(adminUrl);
+      const heap = metrics.sum('nodejs_heap_size_used_bytes') / MB;
+      return { heap, resident: metrics.sum('process_resident_memory_bytes') / MB };
+    }
+    /** Downloads it all, and returns the lines and the most memory there was meanwhile. */
+    async function download(period: { readonly start: string; readonly end: string }, format: string) {
+      const peak = { heap: 0, resident: 0 };
+      let [lines, bytes, looked] = [0, 0, 0];
+      const { response } = await beginDownload(url + exportPath({ ...period, format }), {
+        authorization: `Bearer ${token}`,
+      });
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        lines += linesIn(chunk);
+        bytes += chunk.length;
+        if (bytes - looked < 2 * MB) continue;
+        looked = bytes;
+        const { heap, resident } = await memory();
+        Object.assign(peak, { heap: Math.max(peak.heap, heap), resident: Math.max(peak.resident, resident) });
+      }
+      return { lines, bytes, peak };
+    }
+
+    const cold = await memory();
+    // While it becomes busy, V8 takes more memory for what is young, whatever is asked of it, and never gives it back.
+    const half = await download({ ...many.period, end: new Date(START + HOUR_MS).toISOString() }, 'csv');
+    expect(half.lines).toBe(many.events / 2 + 1);
+    const warm = await memory();
+    const whole = await download(many.period, 'jsonl');
+    expect(whole.lines).toBe(many.events);
+    expect(whole.bytes).toBeGreaterThan(50 * MB);
+    expect(whole.peak.resident - warm.resident).toBeLessThan(GROWTH_MB_MAX);
+    // From the very start, of what is in use or not yet collected.
+    expect(Math.max(half.peak.heap, whole.peak.heap) - cold.heap).toBeLessThan(GROWTH_MB_MAX);
+  }, 60_000);
+});
+
+describe('a download', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld({ config: config() });
+  });
+  afterAll(() => world.stop());
+
+  const queries = () =>
+    world.requests.filter(({ operation, phase }) => operation === 'QueryCommand' && phase === 'sent').length;
+  /** The number of queries once it has not grown for a while. */
+  async function settled(): Promise<number> {
+    for (let before = -1; ;) {
+      const now = queries();
+      if (now === before) return now;
+      before = now;
+      await pause(400);
+    }
+  }
+  const begin = (): Promise<Download> =>
+    beginDownload(world.url + exportPath({ ...some.period, format: 'jsonl' }), world.acme.admin.headers);
+  /** All pages of both hours. */
+  const PAGES = 200;
+
+  it('reads the store page by page, once', async () => {
+    const before = queries();
+    const { response } = await begin();
+    for await (const _chunk of response);
+    // One more for the marks, and one for the end of an hour that a full page reached.
+    expect(queries() - before).toBeLessThanOrEqual(PAGES + 3);
+    expect(queries() - before).toBeGreaterThanOrEqual(PAGES);
+  });
+
+  it('whose client stops reading stops the reading of the store, and goes on with it', async () => {
+    const before = queries();
+    const { response } = await begin();
+    await once(response, 'readable'); // nothing is taken from it yet
+    const stopped = await settled();
+    expect(stopped - before).toBeLessThan(PAGES * 0.8);
+    await pause(1_000);
+    expect(queries()).toBe(stopped);
+    let rows = 0;
+    for await (const chunk of response as AsyncIterable<Buffer>) rows += linesIn(chunk);
+    expect(rows).toBe(some.events);
+    expect(queries() - before).toBeGreaterThanOrEqual(PAGES);
+  });
+
+  it('whose client leaves ends the reading of the store', async () => {
+    const before = queries();
+    const { response, leave } = await begin();
+    await once(response, 'data');
+    leave();
+    const left = await settled();
+    expect(left - before).toBeLessThan(PAGES * 0.8);
+    await pause(500);
+    expect(queries()).toBe(left);
+  });
+
+  it('that was cut off goes on behind the last whole line, and both make the whole', async () => {
+    const { response, leave } = await begin();
+    let had = '';
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      had += chunk.toString();
+      if (had.length > 3 * MB) break;
+    }
+    leave();
+    const whole = had.slice(0, had.lastIndexOf('\n') + 1);
+    expect(whole.length).toBeLessThan(had.length);
+    const { id: after } = JSON.parse(whole.trimEnd().split('\n').at(-1)!) as { id: string };
+    const rest = await fetch(world.url + exportPath({ ...some.period, format: 'jsonl', after }), world.acme.admin);
+    const lines = (whole + (await rest.text())).trimEnd().split('\n');
+    const ids = lines.map((line) => (JSON.parse(line) as { id: string }).id);
+    expect(ids).toHaveLength(some.events);
+    expect(ids.every((id, n) => n === 0 || id > ids[n - 1]!)).toBe(true);
+  });
+});
+
+it('a server that stops cuts off the download that nobody reads, and stops', async () => {
+  const world = await startWorld({ config: { ...config(), shutdownGraceMs: 0 } });
+  const { response } = await beginDownload(world.url + exportPath(some.period), world.acme.admin.headers);
+  await once(response, 'readable');
+  const began = Date.now();
+  await world.stop();
+  expect(Date.now() - began).toBeLessThan(10_000);
+  const ended = new Promise<boolean>((resolve) => response.on('close', () => resolve(response.complete)));
+  response.resume();
+  expect(await ended).toBe(false); // the client can tell
+});
+
+it('a client that takes nothing for too long is given up, and what was read for it is let go', async () => {
+  const { log, lines } = captureLog();
+  const http = fastify();
+  let ended = false;
+  async function* endless() {
+    try {
+      for (;;) yield await Promise.resolve('x'.repeat(MB));
+    } finally {
+      ended = true;
+    }
+  }
+  const principal = principalOf();
+  const tenant = { scope: { tenantId: OWN, principal }, exports: { text: endless } } as unknown as TenantServices;
+  serveExports(http, {
+    contextOf: () => Promise.resolve({ requestId: 'stalled', identity: { principal, fault: null } } as RequestContext),
+    binder: { now: () => 0, bindTenant: () => Promise.resolve(tenant) } as unknown as ContextBinder,
+    links: createExportLinks('a secret of the tests, long enough for it', systemClock),
+    log,
+    stalledMs: 300,
+  });
+  const url = await http.listen({ host: '127.0.0.1', port: 0 });
+  const { response, leave } = await beginDownload(url + exportPath(some.period));
+  await once(response, 'readable');
+  await vi.waitFor(() => expect(ended).toBe(true), 5_000);
+  expect(lines.find(({ msg }) => msg === 'export')).toMatchObject({ tenantId: OWN, export: { outcome: 'left' } });
+  leave();
+  await http.close();
+});
