@@ -45,6 +45,7 @@ const config: CodegenConfig = {
           Message: '../src/conversations/model.ts#Message as MessageModel',
           Session: './models.ts#ShownSession',
           Tenant: '../src/tenants/model.ts#Tenant as TenantModel',
+          UsagePoint: '../src/usage/model.ts#UsagePoint as UsagePointModel',
           UsageSummary: '../src/usage/model.ts#UsageSummary as UsageSummaryModel',
           User: './models.ts#ShownUser',
           UserUsage: '../src/usage/model.ts#UserUsage as UserUsageModel',

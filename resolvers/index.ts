@@ -17,6 +17,7 @@ import { message } from './Query/message.ts';
 import { node } from './Query/node.ts';
 import { tenant } from './Query/tenant.ts';
 import { usageSummary } from './Query/usageSummary.ts';
+import { usageTimeSeries } from './Query/usageTimeSeries.ts';
 import { viewer } from './Query/viewer.ts';
 import { DateTime } from './scalars/DateTime.ts';
 import { liveUsage } from './Subscription/liveUsage.ts';
@@ -29,7 +30,7 @@ import { Viewer } from './Viewer.ts';
 
 /** Every resolver there is. The annotation makes the compiler check each one; `makeExecutableSchema` checks nothing. */
 export const resolvers: Resolvers = {
-  Query: { agents, conversation, conversations, message, node, tenant, usageSummary, viewer },
+  Query: { agents, conversation, conversations, message, node, tenant, usageSummary, usageTimeSeries, viewer },
   Mutation: {
     cancelMessage,
     createConversation,

@@ -1,20 +1,15 @@
 import type { Clock } from '../kernel/clock.ts';
 import { repeat } from '../kernel/repeating.ts';
-import { ulidTime } from '../kernel/ids.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { UsageEvent } from './model.ts';
 import { CLOSE_AFTER_MS, DAY_MS, MINUTE_MS, periodEnd, periodName, periodStart, type Span } from './periods.ts';
 import type { BaseTally, DueHours, PeriodHead, UsageStore } from './ports.ts';
-import { addTo, emptyTally, tallyOf, type Tally } from './tally.ts';
+import { addTo, emptyTally, tallyOf, timeOf, type Tally } from './tally.ts';
 
 /** How long after its end an hour is closed once more, whatever happened: that catches what a crash kept from being noticed. */
 export const CHECK_AFTER_MS = DAY_MS;
 const LOOK_EVERY_MS = MINUTE_MS;
 /** Closings of one hour that events and other closers may get in the way of, before it is left for later. */
 const TRIES = 5;
-
-/** The moment an event counts at: that of its turn, or of the sign-in. */
-export const timeOf = (event: UsageEvent): number => ulidTime(event.kind === 'SIGN_IN' ? event.id : event.turnId);
 
 const baseOf = ({ users: _users, ...base }: Tally): BaseTally => base;
 

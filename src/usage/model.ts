@@ -108,6 +108,7 @@ export interface AgentUsage {
 }
 
 export interface UserUsage {
+  readonly tenantId: TenantId;
   readonly userId: string;
   readonly turns: number;
   readonly tokens: TokenTotals;
@@ -125,6 +126,17 @@ export interface HourUsage {
   readonly hour: number;
   readonly invocations: number;
   readonly tokens: TokenTotals;
+}
+
+/** One point of a series; null where nobody counts that under the series' filter. */
+export interface UsagePoint {
+  readonly tenantId: TenantId;
+  readonly start: string;
+  readonly end: string;
+  readonly turns: number | null;
+  readonly invocations: number | null;
+  readonly tokens: TokenTotals;
+  readonly costUsd: number | null;
 }
 
 /** The counters of the current day or month. */

@@ -1,6 +1,6 @@
-import { contains, HOUR_MS, intersection, MINUTE_MS, periodEnd, periodStart, without, type Span } from './periods.ts';
+import { contains, DAY_MS, intersection, MINUTE_MS, periodEnd, periodStart, without, type Span } from './periods.ts';
 import type { PeriodHead, UsageStore } from './ports.ts';
-import { addTo, emptyTally, tallyOf, type Tally } from './tally.ts';
+import { addTo, emptyTally, tallyOf, timeOf, type Tally } from './tally.ts';
 
 type ClosedHead = PeriodHead & { readonly closed: NonNullable<PeriodHead['closed']> };
 
@@ -10,62 +10,99 @@ const generationsOf = (heads: readonly ClosedHead[]) =>
 
 const hourSpan = (name: string): Span => ({ start: periodStart(name), end: periodEnd('HOUR', name) });
 const daySpan = (name: string): Span => ({ start: periodStart(name), end: periodEnd('DAY', name) });
+const isEmpty = ({ start, end }: Span): boolean => start >= end;
 
 export interface ReadOptions {
-  /** Whether the tally has its users too, which costs reads of their own. */
+  /** Whether the tallies have their users too, which costs reads of their own. */
   readonly users: boolean;
 }
 
+/** Spans that follow one another, and the tally of each. */
+function createBuckets(borders: readonly number[]) {
+  const tallies = Array.from({ length: borders.length - 1 }, emptyTally);
+  /** The last border that is not after this moment. */
+  function indexOf(ms: number): number {
+    let [low, high] = [0, borders.length - 1];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((borders[middle] ?? Infinity) <= ms) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+  const spanOf = (index: number): Span => ({ start: borders[index] ?? 0, end: borders[index + 1] ?? 0 });
+  return {
+    tallies,
+    whole: { start: borders[0] ?? 0, end: borders.at(-1) ?? 0 },
+    widestMs: Math.max(...tallies.map((_, index) => spanOf(index).end - spanOf(index).start)),
+    /** Whether a stretch of time lies in one bucket. */
+    hold: (span: Span): boolean => {
+      const index = indexOf(span.start);
+      return span.start >= (borders[0] ?? 0) && index < tallies.length && contains(spanOf(index), span);
+    },
+    at: (ms: number): Tally => tallies[indexOf(ms)] ?? emptyTally(),
+  };
+}
+
 /**
- * The sums of a span of time, exact to the millisecond at both ends: closed days where it covers them, closed hours and minutes
- * towards its ends, and single events only within minutes that it cuts and within hours that are open.
+ * The sums of the spans between borders, exact to the millisecond: closed days where a span covers them, closed hours and minutes
+ * towards its ends, and single events only within minutes that a border cuts and within hours that are open.
  */
-export async function readTally(store: UsageStore, span: Span, { users }: ReadOptions): Promise<Tally> {
-  const total = emptyTally();
+export async function readTallies(
+  store: UsageStore,
+  borders: readonly number[],
+  { users }: ReadOptions,
+): Promise<readonly Tally[]> {
+  const buckets = createBuckets(borders);
 
   async function addClosed(kind: 'DAY' | 'HOUR', heads: readonly ClosedHead[]) {
-    for (const { closed } of heads) addTo<Omit<Tally, 'users'>>(total, closed.tally);
+    for (const { name, closed } of heads) addTo<Omit<Tally, 'users'>>(buckets.at(periodStart(name)), closed.tally);
     if (!users || heads.length === 0) return;
-    for (const part of (await store.readParts(kind, 'USERS', generationsOf(heads))).values()) addTo(total.users, part);
+    for (const [name, part] of await store.readParts(kind, 'USERS', generationsOf(heads)))
+      addTo(buckets.at(periodStart(name)).users, part);
   }
 
-  async function addEvents({ start, end }: Span) {
-    if (start >= end) return;
-    for await (const event of store.events(start, end)) addTo(total, tallyOf(event));
+  async function addEvents(span: Span) {
+    if (isEmpty(span)) return;
+    for await (const event of store.events(span.start, span.end)) addTo(buckets.at(timeOf(event)), tallyOf(event));
   }
 
-  /** A closed hour that the span cuts: its whole minutes, and the events of those that are cut. */
+  /** Closed hours that a border cuts: their whole minutes, and the events of those that are cut. */
   async function addPartOfHours(heads: readonly ClosedHead[]) {
     if (heads.length === 0) return;
     const parts = await store.readParts('HOUR', 'MINUTES', generationsOf(heads));
+    const cut: Span[] = [];
     for (const { name } of heads) {
-      const hour = hourSpan(name);
-      const cut = intersection(hour, span);
-      const whole: Span[] = [];
-      for (const [minute, tally] of Object.entries(parts.get(name) ?? {})) {
-        const start = hour.start + Number(minute) * MINUTE_MS;
-        const minuteSpan = { start, end: start + MINUTE_MS };
-        if (contains(cut, minuteSpan)) addTo(total, tally);
-        else if (intersection(cut, minuteSpan).start < intersection(cut, minuteSpan).end) whole.push(minuteSpan);
+      for (const [number, tally] of Object.entries(parts.get(name) ?? {})) {
+        const start = periodStart(name) + Number(number) * MINUTE_MS;
+        const minute = { start, end: start + MINUTE_MS };
+        if (buckets.hold(minute)) addTo(buckets.at(start), tally);
+        else cut.push(intersection(minute, buckets.whole));
       }
-      for (const minute of whole) await addEvents(intersection(cut, minute));
     }
+    for (const minute of cut) await addEvents(minute);
   }
 
   async function addHours(rest: Span) {
     const heads = await store.heads('HOUR', rest);
     const closed = heads.filter(isClosed);
-    const covered = closed.filter(({ name }) => contains(rest, hourSpan(name)));
+    const held = closed.filter(({ name }) => contains(rest, hourSpan(name)) && buckets.hold(hourSpan(name)));
     await Promise.all([
-      addClosed('HOUR', covered),
-      addPartOfHours(closed.filter((head) => !covered.includes(head))),
+      addClosed('HOUR', held),
+      addPartOfHours(closed.filter((head) => !held.includes(head))),
       ...heads.filter((head) => !isClosed(head)).map(({ name }) => addEvents(intersection(hourSpan(name), rest))),
     ]);
   }
 
-  const days = span.end - span.start > HOUR_MS ? await store.heads('DAY', span) : [];
-  const covered = days.filter(isClosed).filter(({ name }) => contains(span, daySpan(name)));
-  const spans = covered.map(({ name }) => daySpan(name));
-  await Promise.all([addClosed('DAY', covered), ...without(span, spans).map(addHours)]);
-  return total;
+  const days = buckets.widestMs >= DAY_MS ? await store.heads('DAY', buckets.whole) : [];
+  const held = days.filter(isClosed).filter(({ name }) => buckets.hold(daySpan(name)));
+  const spans = held.map(({ name }) => daySpan(name));
+  await Promise.all([addClosed('DAY', held), ...without(buckets.whole, spans).map(addHours)]);
+  return buckets.tallies;
+}
+
+/** The sums of one span of time. */
+export async function readTally(store: UsageStore, { start, end }: Span, options: ReadOptions): Promise<Tally> {
+  const [tally = emptyTally()] = await readTallies(store, [start, end], options);
+  return tally;
 }

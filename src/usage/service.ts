@@ -2,12 +2,21 @@ import { isoTime, type Clock } from '../kernel/clock.ts';
 import { badInput } from '../kernel/errors.ts';
 import { ulid, ulidTime } from '../kernel/ids.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { LateTokensEvent, ModelTokens, TurnEvent, UsageEvent, UsageSummary, UserUsage } from './model.ts';
+import type {
+  LateTokensEvent,
+  ModelTokens,
+  TurnEvent,
+  UsageEvent,
+  UsagePoint,
+  UsageSummary,
+  UserUsage,
+} from './model.ts';
 import { checkPeriod } from './periods.ts';
 import type { UsageStore } from './ports.ts';
 import type { PriceTable } from './prices.ts';
-import { readTally } from './reading.ts';
-import { summaryOf, userRows } from './summary.ts';
+import { readTallies, readTally } from './reading.ts';
+import { checkFilter, pointsOf, seriesBorders, type SeriesBucket, type SeriesFilter } from './series.ts';
+import { summaryOf, tokenTotals, userRows } from './summary.ts';
 
 export const USERS_SHOWN_MAX = 1_000;
 
@@ -15,6 +24,15 @@ export const USERS_SHOWN_MAX = 1_000;
 type Unpriced<E extends { readonly models: readonly ModelTokens[] }> = Omit<E, 'models' | 'priceVersion'> & {
   readonly models: readonly Omit<ModelTokens, 'nanoUsd'>[];
 };
+
+export interface SeriesRequest {
+  readonly start: Date;
+  readonly end: Date;
+  readonly bucket: SeriesBucket;
+  /** An IANA time zone, e.g. `Europe/Berlin`. */
+  readonly timeZone: string;
+  readonly filter?: SeriesFilter | null | undefined;
+}
 
 /** The usage of one tenant. */
 export interface UsageService {
@@ -24,6 +42,13 @@ export interface UsageService {
   recordSignIn(userId: string, latencyMs: number): Promise<void>;
   /** What was used in [start, end), to the millisecond. @throws BAD_USER_INPUT for an empty period, or one over 400 days. */
   summary(start: Date, end: Date): Promise<UsageSummary>;
+  /**
+   * The usage of [start, end) by hours or days of a time zone, of all or of one agent, model or user.
+   * @throws BAD_USER_INPUT as for `summary`, for a zone that is none, a filter of two names, or more than 1,000 points.
+   */
+  series(request: SeriesRequest): Promise<readonly UsagePoint[]>;
+  /** What one user used in [start, end). @throws BAD_USER_INPUT as for `summary`. */
+  ofUser(userId: string, start: Date, end: Date): Promise<UserUsage>;
   /** The users of a summary who used most. @throws BAD_USER_INPUT unless `first` is 1 to 1,000. */
   topUsers(summary: UsageSummary, first: number): Promise<readonly UserUsage[]>;
 }
@@ -71,9 +96,24 @@ export function createUsageService({
     async summary(start, end) {
       checkPeriod(start, end);
       const span = { start: start.getTime(), end: end.getTime() };
-      const users = once(async () => userRows((await readTally(store, span, { users: true })).users));
+      const users = once(async () => userRows(tenantId, (await readTally(store, span, { users: true })).users));
       const period = { tenantId, start: isoTime(span.start), end: isoTime(span.end) };
       return summaryOf(period, await readTally(store, span, { users: false }), users);
+    },
+
+    async series({ start, end, bucket, timeZone, filter }) {
+      checkPeriod(start, end);
+      const only = checkFilter(filter);
+      const borders = seriesBorders({ start, end }, bucket, timeZone);
+      const tallies = await readTallies(store, borders, { users: only.userId != null });
+      return pointsOf(tenantId, borders, tallies, only);
+    },
+
+    async ofUser(userId, start, end) {
+      checkPeriod(start, end);
+      const { users } = await readTally(store, { start: start.getTime(), end: end.getTime() }, { users: true });
+      const { turns, ...tokens } = users[userId] ?? { turns: 0, input: 0, output: 0 };
+      return { tenantId, userId, turns, tokens: tokenTotals(tokens) };
     },
 
     async topUsers({ users }, first) {

@@ -62,8 +62,13 @@ export const modelRows = (models: Tally['models']): ModelUsage[] =>
     unpricedTokens: counters.unpriced,
   }));
 
-export const userRows = (users: Tally['users']): UserUsage[] =>
-  byTokens(users).map(([userId, counters]) => ({ userId, turns: counters.turns, tokens: tokenTotals(counters) }));
+export const userRows = (tenantId: TenantId, users: Tally['users']): UserUsage[] =>
+  byTokens(users).map(([userId, counters]) => ({
+    tenantId,
+    userId,
+    turns: counters.turns,
+    tokens: tokenTotals(counters),
+  }));
 
 export interface UsagePeriod {
   readonly tenantId: TenantId;

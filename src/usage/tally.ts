@@ -159,6 +159,9 @@ function signInTally({ latencyMs }: SignInEvent): Tally {
   return tally;
 }
 
+/** The moment an event counts at: that of its turn, or of the sign-in. */
+export const timeOf = (event: UsageEvent): number => ulidTime(event.kind === 'SIGN_IN' ? event.id : event.turnId);
+
 /** What one event adds to every period it falls in. */
 export function tallyOf(event: UsageEvent): Tally {
   switch (event.kind) {

@@ -48,6 +48,7 @@ const DYNAMODB_SDK = ['@aws-sdk/client-dynamodb', '@aws-sdk/lib-dynamodb', '@smi
 export const PLACES: readonly Place[] = [
   { files: [KERNEL], values: [KERNEL, 'node:*'], types: [] },
   { files: [TENANCY], values: [TENANCY, KERNEL, 'node:crypto'], types: [] },
+  { ...domain('usage'), values: [...domain('usage').values, 'luxon'] },
   ...DOMAINS.map(domain),
 
   // Only these three speak to DynamoDB; the stores beside them speak to `table.ts`.

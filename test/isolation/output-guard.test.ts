@@ -61,11 +61,13 @@ function summaryOf(owner: TenantId | null) {
   return owned<typeof total>(owner, { ...rest, byAgent: [agent] });
 }
 
+const userUsage = (owner: TenantId | null) => owned(owner, { userId: `user-${ULID}`, turns: OWN_NUMBER });
+
 /** What a service returns may be wrong in each of these places. */
 type Lie =
   | ('find' | 'findMessage' | 'list' | 'messages' | 'lastMessage' | 'create' | 'rename')
   | ('sentQuestion' | 'sentAnswer' | 'sentIn' | 'cancel' | 'summary' | 'tenant')
-  | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live');
+  | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live' | 'series' | 'byUser' | 'ownUsage');
 
 /** Services of `OWN`, honest but for one place, in which they return what is somebody else's. */
 function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
@@ -104,7 +106,12 @@ function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
       await Promise.resolve();
       yield owned(whose('live'), { activeGenerations: OWN_NUMBER });
     },
-    usage: { summary: () => Promise.resolve(summaryOf(whose('summary'))) },
+    usage: {
+      topUsers: () => Promise.resolve([userUsage(OWN), userUsage(whose('byUser'))]),
+      ofUser: () => Promise.resolve(userUsage(whose('ownUsage'))),
+      summary: () => Promise.resolve(summaryOf(whose('summary'))),
+      series: () => Promise.resolve([owned(OWN, { turns: OWN_NUMBER }), owned(whose('series'), { turns: OWN_NUMBER })]),
+    },
   };
   return services as unknown as TenantServices;
 }
@@ -152,7 +159,20 @@ const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string, sh
   ['MessageCompleted.message', 'COMPLETED', stream('MessageCompleted')],
   ['MessageFailed.message', 'FAILED', stream('MessageFailed')],
   ['MessageCancelled.message', 'CANCELLED', stream('MessageCancelled')],
-  // Of this one nothing is text.
+  // Of these nothing is text.
+  [
+    'UsageSummary.byUser',
+    'byUser',
+    `{ usageSummary(start: "${AT}", end: "${AT}") { byUser { turns } } }`,
+    String(OWN_NUMBER),
+  ],
+  ['Viewer.usage', 'ownUsage', `{ viewer { usage(start: "${AT}", end: "${AT}") { turns } } }`, String(OWN_NUMBER)],
+  [
+    'Query.usageTimeSeries',
+    'series',
+    `{ usageTimeSeries(start: "${AT}", end: "${AT}", bucket: DAY) { turns } }`,
+    String(OWN_NUMBER),
+  ],
   ['Subscription.liveUsage', 'live', 'subscription { liveUsage { activeGenerations } }', String(OWN_NUMBER)],
 ];
 

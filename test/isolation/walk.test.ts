@@ -63,6 +63,8 @@ const PLAIN: Plain = {
   'String tenant': 'acme',
   'String email': 'member@acme.example',
   'String password': 'not-the-password',
+  'String timeZone': 'UTC',
+  'String modelId': 'a model',
   'DateTime start': new Date(Date.now() - DAY_MS).toISOString(),
   'DateTime end': new Date(Date.now() + DAY_MS).toISOString(),
 };
@@ -297,8 +299,12 @@ describe('the walk', () => {
   });
 
   it('has baits that are right: whoever owns them gets answers to the same queries and subscriptions', async () => {
-    // No id of the victim is an agent's: agents belong to the installation.
-    const unfit = ['Query.conversations(filter.agentId:)', 'Mutation.createConversation(input.agentId:)'];
+    // No id of the victim is an agent's: agents belong to the installation. And members see no usage but their own.
+    const unfit = [
+      'Query.conversations(filter.agentId:)',
+      'Query.usageTimeSeries(filter.agentId:)',
+      'Query.usageTimeSeries(filter.userId:)',
+    ];
     const { who, baits } = attackers['a member of another tenant']!.victim;
     const reading = rootFields.filter(({ type }) => type !== schema.getMutationType());
     const operations = reading.flatMap(({ name }) => attacksOn(name, baits.id.slice(0, 3), baits, PLAIN));
@@ -307,7 +313,7 @@ describe('the walk', () => {
     const answered = answers
       .filter(({ answer }) => baitedValues(answer.data).some((value) => !isBarren(value)))
       .map(({ operation }) => operation.target);
-    expect([...targets].filter((target) => !answered.includes(target)).sort()).toEqual([unfit[0]]);
+    expect([...targets].filter((target) => !answered.includes(target)).sort()).toEqual(unfit);
   });
 });
 

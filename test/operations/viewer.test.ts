@@ -3,7 +3,7 @@ import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
 import { UNLIMITED } from '../../src/tenants/model.ts';
 import { newUserId } from '../../src/tenancy/principal.ts';
 import { startOwnStorage } from '../support/own-storage.ts';
-import { startWorld, type World } from '../support/world.ts';
+import { startWorld, type Caller, type World } from '../support/world.ts';
 
 const VIEWER = `{ viewer { id name email roles tenant { id slug name status } } }`;
 
@@ -91,6 +91,24 @@ describe('viewer', () => {
       id: 'initech',
       status: 'SUSPENDED',
     });
+  });
+
+  it('ok: their own usage, and nobody else’s', async () => {
+    const USAGE = `query($start: DateTime!, $end: DateTime!) {
+      viewer { usage(start: $start, end: $end) { user { id } turns tokens { totalTokens } } }
+    }`;
+    const { admin, member } = world.acme;
+    await admin.ask(await admin.createConversation(), '[[emulate inputTokens=70 outputTokens=7]] hello');
+    await member.ask(await member.createConversation(), '[[emulate inputTokens=500 outputTokens=5]] hello');
+    const period = { start: new Date(Date.now() - 3_600_000), end: new Date(Date.now() + 3_600_000) };
+    const usageOf = async (caller: Caller) => (await caller.run(USAGE, period)).data.viewer.usage;
+    expect(await usageOf(member)).toEqual({
+      user: { id: world.acme.member.id },
+      turns: 1,
+      tokens: { totalTokens: 505 },
+    });
+    expect(await usageOf(admin)).toMatchObject({ turns: 1, tokens: { totalTokens: 77 } });
+    expect(await usageOf(world.globex.member)).toMatchObject({ turns: 0, tokens: { totalTokens: 0 } });
   });
 
   it('UNAUTHENTICATED without a credential, and with one that is no token of ours', async () => {

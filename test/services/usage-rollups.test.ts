@@ -3,7 +3,7 @@ import { ulid, ulidTime } from '../../src/kernel/ids.ts';
 import { closeDay, closeHour, createUsageCloser, reconcile } from '../../src/usage/closing.ts';
 import type { UsageEvent } from '../../src/usage/model.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, periodName } from '../../src/usage/periods.ts';
-import { readTally } from '../../src/usage/reading.ts';
+import { readTallies, readTally } from '../../src/usage/reading.ts';
 import { addTo, emptyTally, tallyOf, type Tally } from '../../src/usage/tally.ts';
 import { createTestClock, type TestClock } from '../support/clock.ts';
 import { collect } from '../support/collect.ts';
@@ -111,6 +111,12 @@ describe('a period that is read', () => {
             expect(plain({ ...rest, users: {} }), `${start} ${end}`).toEqual(plain({ ...sum, users: {} }));
             if (users) expect(plain({ ...rest, users: found })).toEqual(plain({ ...sum, users: expected }));
           }
+          const cuts = Array.from({ length: 5 }, () => start + Math.floor(random() * (end - start)));
+          const borders = [...new Set([start, ...cuts, end])].toSorted((a, b) => a - b);
+          const tallies = await readTallies(store, borders, { users: true });
+          expect(tallies.map(plain)).toEqual(
+            tallies.map((_, index) => plain(sumOf(events, borders[index]!, borders[index + 1]!))),
+          );
         }
       };
       for (let hour = 0; hour < 60; hour++) {

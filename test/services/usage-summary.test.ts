@@ -192,7 +192,12 @@ describe('a summary equals an independent computation', () => {
 
     for (const row of summary.users) {
       const ofUser = turns.filter(({ userId }) => userId === row.userId);
-      expect(row).toEqual({ userId: row.userId, turns: ofUser.length, tokens: expectedTokens(ofUser) });
+      expect(row).toEqual({
+        tenantId: 'acme',
+        userId: row.userId,
+        turns: ofUser.length,
+        tokens: expectedTokens(ofUser),
+      });
     }
     const used = summary.users.map(({ tokens }) => tokens.totalTokens);
     expect(used).toEqual([...used].sort((a, b) => b - a));

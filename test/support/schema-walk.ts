@@ -293,10 +293,24 @@ export function attacksOn(name: string, ownIds: readonly string[], baits: Baits,
 
 // ---- answers --------------------------------------------------------------------------------------------------------------
 
+/** A point of a series in which nothing was used: that it is there tells only of the time. */
+function isUnusedPoint(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || !('__typename' in value) || value.__typename !== 'UsagePoint')
+    return false;
+  const { turns, invocations, costUsd, tokens } = value as Record<string, unknown>;
+  const counts = [
+    turns,
+    invocations,
+    costUsd,
+    ...Object.values(tokens ?? {}).filter((count) => count !== 'TokenTotals'),
+  ];
+  return counts.every((count) => count === null || count === 0);
+}
+
 /** Whether a value tells nothing: null, empty lists, and objects of nothing else. Flags of an empty page may stand in it. */
 export function isBarren(value: unknown): boolean {
   if (value === null || value === undefined || typeof value === 'boolean') return true;
-  if (Array.isArray(value)) return value.length === 0;
+  if (Array.isArray(value)) return value.every(isUnusedPoint);
   if (typeof value !== 'object') return false;
   return Object.entries(value).every(([name, child]) => name === '__typename' || isBarren(child));
 }
