@@ -9,6 +9,7 @@ import { createTestClock, type TestClock } from '../support/clock.ts';
 import { collect } from '../support/collect.ts';
 import { METERING } from '../support/conversation-rows.ts';
 import { openEmbeddedStorage, type Storage } from '../support/dynamodb-storage.ts';
+import { randomNumbers } from '../support/random.ts';
 
 let storage: Storage;
 beforeAll(async () => {
@@ -18,17 +19,6 @@ afterAll(() => storage.close());
 
 /** A Friday; the days after it go over the end of the month. */
 const START = Date.parse('2026-11-27T00:00:00.000Z');
-
-/** A reproducible sequence of numbers in [0, 1) (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function anEvent(at: number, random: () => number): UsageEvent {
   const upTo = (max: number) => Math.floor(random() * max);

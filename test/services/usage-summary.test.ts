@@ -8,6 +8,7 @@ import { NO_PRICES } from '../../src/usage/prices.ts';
 import { createUsageService } from '../../src/usage/service.ts';
 import { createTestClock } from '../support/clock.ts';
 import { METERING } from '../support/conversation-rows.ts';
+import { randomNumbers } from '../support/random.ts';
 
 const DAY = 24 * 3_600_000;
 const START = Date.parse('2026-11-01T00:00:00.000Z');
@@ -59,17 +60,6 @@ function service(events: UsageEvent[] = []) {
       changed: () => undefined,
       clock,
     }),
-  };
-}
-
-/** A reproducible sequence of numbers in [0, 1) (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
 
