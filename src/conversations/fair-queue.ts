@@ -57,6 +57,11 @@ export interface FairQueue {
 interface Waiting {
   readonly turnId: string;
   readonly tenant: Line;
+  /**
+   * ENTERED: it has a place, and is being stored. WAITING: it stands in its tenant's line. STARTING: it counts as running, and its tenant
+   * asks whether it may, over all instances; if not, it WAITs again, first in its line. RUNNING, until it has LEFT.
+   * A turn that leaves while STARTING gives back what it took when that is known.
+   */
   state: 'ENTERED' | 'WAITING' | 'STARTING' | 'RUNNING' | 'LEFT';
   begin: () => void;
   /** Forgets the deadline and the signal. */
@@ -77,7 +82,9 @@ interface Line {
   running: number;
   /** Turns it may still start before the next tenant has its turn. */
   deficit: number;
-  /** Its places on all instances were taken when it last asked, or it is just asking. */
+  /** It is asking for one of its places on all instances: one question at a time, so that its turns keep their order. */
+  asking: boolean;
+  /** All of them were taken when it last asked. */
   held: boolean;
   /** Forgets that it is to ask again. */
   cancelAsking: () => void;
@@ -112,6 +119,7 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
       pending: 0,
       running: 0,
       deficit: 0,
+      asking: false,
       held: false,
       cancelAsking: () => undefined,
     };
@@ -141,7 +149,7 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
     for (let looked = 0; looked < round.length; looked++) {
       const [line] = round;
       if (!line) return undefined;
-      if (!line.held && line.running < capOf(line)) {
+      if (!line.held && !line.asking && line.running < capOf(line)) {
         if (line.deficit === 0) line.deficit = line.weight;
         line.deficit--;
         const turn = line.waiting.shift();
@@ -176,7 +184,7 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
     count(line, { pending: -1, running: 1 });
     turn.shared = line.max !== null;
     if (line.max === null) return begin(turn);
-    line.held = true; // one question at a time, so that its turns keep their order
+    line.asking = true;
     void slots.take(line.tenantId, turn.turnId, line.max).then(
       (taken) => (taken ? begin(turn) : putBack(turn)),
       () => begin(turn), // nobody can say what runs elsewhere: this process's own limit holds
@@ -185,7 +193,7 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
 
   function begin(turn: Waiting) {
     const { tenant: line } = turn;
-    line.held = false;
+    line.asking = false;
     if (turn.state === 'LEFT') return finish(turn);
     turn.state = 'RUNNING';
     turn.settle();
@@ -197,6 +205,8 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
   function putBack(turn: Waiting) {
     const { tenant: line } = turn;
     const left = turn.state === 'LEFT';
+    line.asking = false;
+    line.held = true;
     count(line, { pending: left ? 0 : 1, running: -1 });
     if (!left) {
       turn.state = 'WAITING';

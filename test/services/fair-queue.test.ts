@@ -290,6 +290,31 @@ describe('places shared between instances', () => {
     expect(order).toEqual(['big-tenant 1']);
   });
 
+  it('a place heard of while one is being asked for changes nothing in their order', async () => {
+    const answers: ((taken: boolean) => void)[] = [];
+    let freed: (tenantId: TenantId) => void = () => undefined;
+    const slots: GenerationSlots = {
+      take: () => new Promise((resolve) => answers.push(resolve)),
+      release: () => Promise.resolve(),
+      onFreed: (listener) => (freed = listener),
+    };
+    const { order, turns } = open({ runningMax: 5 }, slots);
+    turns(big, 3, 4);
+    freed(big);
+    freed(big);
+    await settle(2);
+    expect(answers).toHaveLength(1);
+    answers[0]!(false);
+    await settle(2);
+    freed(big);
+    for (let asked = 1; asked <= 3; asked++) {
+      await settle(2);
+      answers[asked]!(true);
+    }
+    await settle(2);
+    expect(order).toEqual(['big-tenant 1', 'big-tenant 2', 'big-tenant 3']);
+  });
+
   it('what was taken is released, also by a turn that left while it was asking', async () => {
     const shared = sharedSlots(1);
     const { turns, queue } = open({ runningMax: 3 }, shared.slots);
