@@ -200,6 +200,25 @@ describe('closing', () => {
     expect(plain(await read())).toEqual(plain(sumOf(events, START, START + HOUR_MS)));
   });
 
+  it('that another one has overtaken, or an event has come in the way of, is not finished', async () => {
+    const { clock, store, db, tenantId } = open();
+    await store.record(anEvent(START + 5, () => 0.5));
+    await clock.advance(2 * HOUR_MS);
+    const hour = periodName('HOUR', START);
+    const { users: _users, ...tally } = emptyTally();
+    const result = { tally, dueAt: null };
+    const slow = await store.beginClosing('HOUR', hour);
+    const fast = await store.beginClosing('HOUR', hour);
+    expect(await store.finishClosing('HOUR', hour, slow, result)).toBe(false);
+    expect(await store.finishClosing('HOUR', hour, fast, result)).toBe(true);
+    const third = await store.beginClosing('HOUR', hour);
+    await store.record(anEvent(START + 6, () => 0.5));
+    expect(await store.finishClosing('HOUR', hour, third, result)).toBe(false);
+    // It is due again, and soon.
+    const due = await db.dueHours.due(clock.now() + 2 * MINUTE_MS);
+    expect(due.filter((work) => work.tenantId === tenantId)).toEqual([{ tenantId, hour }]);
+  });
+
   it('an event recorded again after its hour was closed counts once', async () => {
     const { clock, store, closer } = open();
     const event = anEvent(START + 5, () => 0.5);
