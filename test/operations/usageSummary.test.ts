@@ -219,7 +219,10 @@ describe('usageSummary', () => {
       );
       let ended = false;
       const events = eventsOf(member, answerId).finally(() => (ended = true));
-      while (!ended) await clock.advance(500);
+      while (!ended) {
+        await clock.advance(500);
+        await member.run('{ tenant { id } }'); // time for what travels over sockets
+      }
       await events;
       const { data } = await member.run(`query($id: ID!) { message(id: $id) { usage { latencyMs } } }`, {
         id: answerId,
