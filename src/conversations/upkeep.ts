@@ -1,4 +1,5 @@
 import type { Clock } from '../kernel/clock.ts';
+import { every } from '../kernel/repeating.ts';
 import type { TurnMetering } from './metering.ts';
 import type { ConversationStores } from './ports.ts';
 import { answerId, type PlacedTurn } from './turn-end.ts';
@@ -47,19 +48,10 @@ export function keepUp({ turn, stores, clock, stop, draft, failed }: UpkeepDepen
     await stores.quota.raise(turn.id, metering.inputTokens + metering.outputTokens);
   }
 
-  function every(ms: number, task: () => Promise<void>) {
-    let cancel: () => void;
-    const plan = () => {
-      cancel = clock.after(ms, () => {
-        // A failure is not the end of the turn: the next try may do, and if none does the lease runs out.
-        task().catch(failed);
-        plan();
-      });
-    };
-    plan();
-    return () => cancel();
-  }
-
-  const stops = [every(RENEW_EVERY_MS, renew), every(CHECKPOINT_EVERY_MS, checkpoint)];
+  // A failure is not the end of the turn: the next try may do, and if none does the lease runs out.
+  const stops = [
+    every(clock, RENEW_EVERY_MS, () => void renew().catch(failed)),
+    every(clock, CHECKPOINT_EVERY_MS, () => void checkpoint().catch(failed)),
+  ];
   return { checkpoint, lost: () => lost, stop: () => stops.forEach((stopOne) => stopOne()) };
 }

@@ -1,5 +1,15 @@
 import type { Clock } from './clock.ts';
 
+/** Runs `task` every `ms`, however long it takes; the returned function ends that. */
+export function every(clock: Clock, ms: number, task: () => void): () => void {
+  let cancel = clock.after(ms, run);
+  function run() {
+    cancel = clock.after(ms, run);
+    task();
+  }
+  return () => cancel();
+}
+
 export interface Repetition {
   readonly clock: Clock;
   /** From the end of one round to the beginning of the next. */

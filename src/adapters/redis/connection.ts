@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import type { Clock } from '../../kernel/clock.ts';
-import { every } from './every.ts';
+import { every } from '../../kernel/repeating.ts';
 
 /** A command that is not answered in this time has failed, in milliseconds. */
 const COMMAND_TIMEOUT_MS = 1_000;

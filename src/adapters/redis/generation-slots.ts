@@ -1,8 +1,8 @@
 import type { GenerationSlots } from '../../conversations/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
+import { every } from '../../kernel/repeating.ts';
 import { parseTenantId, type TenantId } from '../../tenancy/tenant-id.ts';
 import type { RedisConnection } from './connection.ts';
-import { every } from './every.ts';
 import type { RedisKeys } from './keys.ts';
 import { createScript, REDIS_TIME } from './script.ts';
 

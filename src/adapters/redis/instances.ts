@@ -1,6 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
+import { every } from '../../kernel/repeating.ts';
 import type { RedisConnection } from './connection.ts';
-import { every } from './every.ts';
 import type { RedisKeys } from './keys.ts';
 import { createScript, REDIS_TIME } from './script.ts';
 

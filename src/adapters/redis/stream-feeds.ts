@@ -1,7 +1,7 @@
 import type { StreamEvent } from '../../conversations/model.ts';
 import type { Clock } from '../../kernel/clock.ts';
+import { every } from '../../kernel/repeating.ts';
 import type { RedisConnection } from './connection.ts';
-import { every } from './every.ts';
 import { WITHHELD } from './stream-store.ts';
 
 /** How often the readers of a stream that says nothing look for themselves, in milliseconds: a publication may have been lost. */
