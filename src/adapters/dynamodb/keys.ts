@@ -105,12 +105,8 @@ export const dueRowAt = (ms: number, key: Key): { readonly duePK: string; readon
 };
 
 /** The partitions of the due index. */
-export const allDuePartitions = (): string[] =>
+export const duePartitions = (): string[] =>
   Array.from({ length: DUE_SHARDS }, (_, shard) => join('SYS', 'DUE', String(shard)));
-
-/** Those partitions, each with the upper end of what is due by then. */
-export const duePartitions = (now: number) =>
-  allDuePartitions().map((PK) => ({ PK, before: new Date(now).toISOString() }));
 
 /** The partition of the due index that holds what was put aside: no sweeper reads it. */
 export const PARKED = join('SYS', 'PARKED');

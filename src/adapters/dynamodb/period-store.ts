@@ -2,15 +2,14 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { periodName, type PeriodKind } from '../../usage/periods.ts';
 import type { BaseTally, DueHours, PeriodHead, UsageStore } from '../../usage/ports.ts';
 import type { TenantRows } from './conversation-store.ts';
+import { dueRows } from './due-index.ts';
 import { absent, anyOf, equals } from './expressions.ts';
-import { dueRowAt, duePartitions, parseDueHour, type Key } from './keys.ts';
+import { dueRowAt, parseDueHour, type Key } from './keys.ts';
 import type { Item, Table } from './table.ts';
 
 /** A row holds at most 400 KB. */
 const CHUNK_BYTES = 300 * 1024;
 const INDEX_LENGTH = 6;
-/** Rows of one partition of the due index that one round takes up. */
-const DUE_ROWS = 100;
 
 interface HeadRow extends Item {
   readonly SK: string;
@@ -119,9 +118,6 @@ export function createPeriodStore({ table, keys }: TenantRows): Omit<UsageStore,
 
 export const createDueHours = (table: Table): DueHours => ({
   async due(now) {
-    const partitions = duePartitions(now).map(({ PK, before }) =>
-      table.take<Item & { PK: string; SK: string }>({ index: 'due', PK, before, limit: DUE_ROWS }, DUE_ROWS),
-    );
-    return (await Promise.all(partitions)).flat().flatMap((row) => parseDueHour(row) ?? []);
+    return (await dueRows(table, now)).flatMap((row) => parseDueHour(row) ?? []);
   },
 });

@@ -2,8 +2,9 @@ import type { Turn } from '../../conversations/model.ts';
 import type { DueWorkStore, TurnStore } from '../../conversations/ports.ts';
 import { isoTime } from '../../kernel/clock.ts';
 import { ulid } from '../../kernel/ids.ts';
+import { dueRows } from './due-index.ts';
 import { absent, below, equals, present } from './expressions.ts';
-import { allDuePartitions, dueAt, duePartitions, PARKED, parkedSince, parseDue, type Key } from './keys.ts';
+import { dueAt, duePartitions, PARKED, parkedSince, parseDue, type Key } from './keys.ts';
 import type { Item, Table } from './table.ts';
 import type { TenantRows } from './conversation-store.ts';
 
@@ -25,8 +26,6 @@ interface TurnRow extends Item {
 
 /** The form of the rows this version writes; a sweeper leaves those of a newer one to newer instances. */
 const VERSION = 1;
-/** Rows of one partition of the due index that one sweep takes up. */
-const DUE_ROWS = 100;
 
 /**
  * The turn rows of one tenant. `holder` names this process: renewing, placing and finishing a turn needs its lease, so that a
@@ -155,14 +154,11 @@ export function createDueWorkStore(table: Table): DueWorkStore {
 
   return {
     async due(now) {
-      const partitions = duePartitions(now).map(({ PK, before }) =>
-        table.take<Item & Key>({ index: 'due', PK, before, limit: DUE_ROWS }, DUE_ROWS),
-      );
-      return (await Promise.all(partitions)).flat().flatMap((row) => parseDue(row) ?? []);
+      return (await dueRows(table, now)).flatMap((row) => parseDue(row) ?? []);
     },
 
     async openTurns() {
-      const rows = await Promise.all([...allDuePartitions(), PARKED].map(turnsIn));
+      const rows = await Promise.all([...duePartitions(), PARKED].map(turnsIn));
       return new Set(rows.flat().map(({ id }) => id));
     },
 
