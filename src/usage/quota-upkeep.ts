@@ -2,14 +2,14 @@ import { sleep, type Clock } from '../kernel/clock.ts';
 import { ulidTime } from '../kernel/ids.ts';
 import { repeat } from '../kernel/repeating.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
+import { HOUR_MS, MINUTE_MS } from './periods.ts';
 import { periodOf } from './quota.ts';
 import type { QuotaStore } from './ports.ts';
 
-const HOUR_MS = 60 * 60 * 1000;
 /** Younger holds may belong to a turn that is just beginning. */
-const HOLD_AGE_MS = 15 * 60 * 1000;
+const HOLD_AGE_MS = 15 * MINUTE_MS;
 /** Between the two looks that find a hold without a turn: an index may lag behind its table. */
-const LOOK_AGAIN_MS = 60_000;
+const LOOK_AGAIN_MS = MINUTE_MS;
 const ULID_LENGTH = 26;
 
 export interface QuotaUpkeepLog {
@@ -28,7 +28,6 @@ export interface QuotaUpkeepDependencies {
 
 interface StrayHold {
   readonly tenantId: TenantId;
-  readonly month: string;
   readonly turnId: string;
   readonly tokens: number;
 }
@@ -48,30 +47,28 @@ export function createQuotaUpkeep({ tenants, storeOf, openTurns, clock, log }: Q
     return [clock.now(), before].map((ms) => new Date(ms).toISOString().slice(0, 7));
   }
 
+  async function* quotas() {
+    for await (const tenantId of tenants()) {
+      const store = storeOf(tenantId);
+      for (const month of months()) yield { tenantId, store, month, ...(await store.state(month)) };
+    }
+  }
+
   async function strayHolds(): Promise<StrayHold[]> {
     const open = await openTurns();
     const found: StrayHold[] = [];
-    for await (const tenantId of tenants()) {
-      for (const month of months()) {
-        const { holds } = await storeOf(tenantId).state(month);
-        for (const [turnId, tokens] of Object.entries(holds)) {
-          if (isOld(turnId, HOLD_AGE_MS) && !open.has(turnId)) found.push({ tenantId, month, turnId, tokens });
-        }
+    for await (const { tenantId, holds } of quotas()) {
+      for (const [turnId, tokens] of Object.entries(holds)) {
+        if (isOld(turnId, HOLD_AGE_MS) && !open.has(turnId)) found.push({ tenantId, turnId, tokens });
       }
     }
     return found;
   }
 
   async function dropOldFences() {
-    for await (const tenantId of tenants()) {
-      const store = storeOf(tenantId);
-      for (const month of months()) {
-        const { fenced } = await store.state(month);
-        await store.dropFences(
-          month,
-          fenced.filter((name) => isOld(name, HOUR_MS)),
-        );
-      }
+    for await (const { store, month, fenced } of quotas()) {
+      const old = fenced.filter((turnId) => isOld(turnId, HOUR_MS));
+      await store.dropFences(month, old);
     }
   }
 
