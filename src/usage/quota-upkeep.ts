@@ -67,7 +67,7 @@ export function createQuotaUpkeep({ tenants, storeOf, openTurns, clock, log }: Q
 
   async function dropOldFences() {
     for await (const { store, month, fenced } of quotas()) {
-      const old = fenced.filter((turnId) => isOld(turnId, HOUR_MS));
+      const old = fenced.filter((name) => isOld(name, HOUR_MS));
       await store.dropFences(month, old);
     }
   }
