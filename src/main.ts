@@ -61,7 +61,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     const changed = () => shared.usageChanges.changed(tenantId);
     const usage = createUsageService({ tenantId, store, prices, changed, clock });
     const quota = createTokenQuota({ store: quotaStore, limits, reserveTokens: config.quotaReserveTokens, changed });
-    const liveUsage = (to: TokenLimits) => liveUsages.watch({ tenantId, store, quota: quotaStore, clock }, to);
+    const liveUsage = (to: TokenLimits) => liveUsages.watch({ tenantId, store, quota: quotaStore }, to);
     const streams = shared.streamLogs.forTenant(tenantId);
     return { ...stores, usage, usageEvents: store, liveUsage, quota, meter: usage, streams };
   };

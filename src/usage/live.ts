@@ -12,11 +12,10 @@ export const PUSH_EVERY_MS = 1_000;
 /** How long the days before today are taken to stand: only an event that comes late changes them. */
 const EARLIER_KEPT_MS = MINUTE_MS;
 
-export interface LiveUsageDependencies {
+export interface LiveUsageSource {
   readonly tenantId: TenantId;
   readonly store: UsageStore;
   readonly quota: QuotaStore;
-  readonly clock: Clock;
 }
 
 const dayOf = (now: number): Span => {
@@ -30,10 +29,8 @@ function monthOf(now: number): Span {
   return { start: Date.UTC(year, month), end: Date.UTC(year, month + 1) };
 }
 
-const invocationsOf = ({ services }: Tally): number => services.RUNTIME.calls;
-
 /** Reads the present counters. The days before today are kept for a minute. */
-function createReader({ tenantId, store, quota, clock }: LiveUsageDependencies) {
+function createReader({ tenantId, store, quota }: LiveUsageSource, clock: Clock) {
   let earlier: { readonly start: number; readonly end: number; readonly at: number; readonly tally: Tally } | null =
     null;
 
@@ -56,7 +53,7 @@ function createReader({ tenantId, store, quota, clock }: LiveUsageDependencies) 
     ]);
     const window = (span: Span, tallies: readonly Tally[], limit: number | null, taken: number): UsageWindow => ({
       start: isoTime(span.start),
-      invocations: tallies.reduce((sum, tally) => sum + invocationsOf(tally), 0),
+      invocations: tallies.reduce((sum, { services }) => sum + services.RUNTIME.calls, 0),
       inputTokens: tallies.reduce((sum, { input }) => sum + input, 0),
       outputTokens: tallies.reduce((sum, { output }) => sum + output, 0),
       tokensLimit: limit,
@@ -86,15 +83,15 @@ export interface LiveUsages {
    * The counters of a tenant: as they are now, and again whenever they have changed, at most once a second, and when a new day begins.
    * `return()` takes effect at once.
    */
-  watch(source: LiveUsageDependencies, limits: TokenLimits): AsyncIterableIterator<LiveUsage>;
+  watch(source: LiveUsageSource, limits: TokenLimits): AsyncIterableIterator<LiveUsage>;
 }
 
 /** One reading for all who watch a tenant on this instance. */
 export function createLiveUsages(changes: UsageChanges, clock: Clock): LiveUsages {
   const hubs = new Map<TenantId, Hub>();
 
-  function openHub(source: LiveUsageDependencies, limits: TokenLimits): Hub {
-    const read = createReader(source);
+  function openHub(source: LiveUsageSource, limits: TokenLimits): Hub {
+    const read = createReader(source, clock);
     const readers = new Set<EventQueue<LiveUsage>>();
     let readAt = -Infinity;
     let reading = false;
@@ -123,17 +120,16 @@ export function createLiveUsages(changes: UsageChanges, clock: Clock): LiveUsage
       cancel = clock.after(due, () => void push());
     }
 
-    const stopListening = changes.onChange(source.tenantId, () => {
+    function refresh() {
       again = true;
       plan();
-    });
+    }
+
+    const stopListening = changes.onChange(source.tenantId, refresh);
     const hub: Hub = {
       readers,
       limits,
-      refresh: () => {
-        again = true;
-        plan();
-      },
+      refresh,
       stop() {
         cancel();
         stopListening();
