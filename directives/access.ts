@@ -13,7 +13,7 @@ export type Field = GraphQLFieldConfig<unknown, RequestContext>;
 export type Access = (context: RequestContext) => MaybePromise<RequestContext>;
 
 /** Reads a directive's arguments off a field: the directive's own way to see whether it stands there. */
-export type AccessDirective = (schema: GraphQLSchema, field: Field) => Access | null;
+export type AccessDirective = (schema: GraphQLSchema, field: Field, typeName: string) => Access | null;
 
 export const isPromise = (value: unknown): value is Promise<unknown> =>
   typeof (value as { then?: unknown } | null)?.then === 'function';

@@ -1,5 +1,5 @@
 import { AppError } from '../src/kernel/errors.ts';
-import type { RequestContext } from '../src/context.ts';
+import type { ContextBinder, RequestContext } from '../src/context.ts';
 import { tokenRefused, type Principal, type Role } from '../src/tenancy/principal.ts';
 
 /**
@@ -19,3 +19,13 @@ export function requireRole(principal: Principal, anyOf: readonly Role[]): void 
   if (!principal.roles.some((role) => anyOf.includes(role)))
     throw new AppError('FORBIDDEN', 'Your role does not allow this.');
 }
+
+/** What a caller whose roles were checked may reach besides the request. */
+export const signedIn = (binder: ContextBinder, principal: Principal) => ({
+  principal,
+  ownTenant: () => binder.tenantOf(principal),
+  platform: () => {
+    requireRole(principal, ['PLATFORM_OPERATOR']);
+    return binder.platform;
+  },
+});

@@ -2,7 +2,7 @@ import { getDirective } from '@graphql-tools/utils';
 import type { ContextBinder } from '../src/context.ts';
 import type { Role } from '../src/tenancy/principal.ts';
 import type { AccessDirective } from './access.ts';
-import { caller, requireRole } from './caller.ts';
+import { caller, requireRole, signedIn } from './caller.ts';
 
 /** `@hasRole(anyOf:)`: the caller holds one of the roles. The resolver gets the caller. */
 export const hasRole =
@@ -14,6 +14,6 @@ export const hasRole =
     return (context) => {
       const principal = caller(context, binder.now());
       requireRole(principal, anyOf);
-      return { ...context, principal, ownTenant: () => binder.tenantOf(principal) };
+      return { ...context, ...signedIn(binder, principal) };
     };
   };

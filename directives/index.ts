@@ -24,8 +24,8 @@ export function applyDirectives(schema: GraphQLSchema, binder: ContextBinder): G
   // Roles first: they cost no read, and a caller without the role learns nothing of the tenant.
   const directives = [publicAccess(binder), hasRole(binder), binding.directive];
 
-  function accessOf(field: Field): Access | null {
-    const steps = directives.flatMap((directive) => directive(schema, field) ?? []);
+  function accessOf(field: Field, typeName: string): Access | null {
+    const steps = directives.flatMap((directive) => directive(schema, field, typeName) ?? []);
     if (steps.length <= 1) return steps[0] ?? null;
     // The last step binds by the request's own context, so that all fields of a request share one binding.
     return (context) => steps.reduce<ReturnType<Access>>((made, step) => chain(made, () => step(context)), context);
@@ -47,7 +47,7 @@ export function applyDirectives(schema: GraphQLSchema, binder: ContextBinder): G
 
   return mapSchema(schema, {
     [MapperKind.OBJECT_FIELD]: (field: Field, fieldName: string, typeName: string) => {
-      const access = accessOf(field);
+      const access = accessOf(field, typeName);
       if (!access && !yieldsOwned(schema, field)) return undefined;
       const resolve = guard(field, `${typeName}.${fieldName}`, access);
       const { subscribe } = field;

@@ -1,7 +1,8 @@
 import { getDirective } from '@graphql-tools/utils';
 import type { ContextBinder, InTenant, RequestContext } from '../src/context.ts';
-import type { AccessDirective, MaybePromise } from './access.ts';
-import { caller } from './caller.ts';
+import { chain, type AccessDirective, type MaybePromise } from './access.ts';
+import { AppError } from '../src/kernel/errors.ts';
+import { caller, signedIn } from './caller.ts';
 
 /** The tenants that requests are bound to. */
 export interface TenantBinding {
@@ -28,16 +29,26 @@ export function createTenantBinding(binder: ContextBinder): TenantBinding {
     const known = entries.get(context);
     if (known) return known.ready ?? known.pending;
     const pending = binder.bindTenant(context, principal).then((tenant) => {
-      const ownTenant = () => binder.tenantOf(principal);
-      return (entry.ready = { ...context, principal, ownTenant, tenant });
+      return (entry.ready = { ...context, ...signedIn(binder, principal), tenant });
     });
     const entry: Entry = { ready: null, pending };
     entries.set(context, entry);
     return pending;
   }
 
+  /** In a tenant that is being removed nobody writes any more, not even an operator: its rows could never all be gone. */
+  const enterToWrite = (context: RequestContext): MaybePromise<InTenant<RequestContext>> =>
+    chain(enter(context), (granted) => {
+      if (granted.tenant.tenant.status === 'DELETING')
+        throw new AppError('TENANT_SUSPENDED', 'This tenant is being removed.');
+      return granted;
+    });
+
   return {
-    directive: (schema, field) => (getDirective(schema, field, 'tenantScoped') ? enter : null),
+    directive: (schema, field, typeName) => {
+      if (!getDirective(schema, field, 'tenantScoped')) return null;
+      return typeName === schema.getMutationType()?.name ? enterToWrite : enter;
+    },
     bound: (context) => entries.get(context)?.ready ?? null,
   };
 }

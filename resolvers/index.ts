@@ -3,19 +3,23 @@ import { Conversation } from './Conversation.ts';
 import { Message } from './Message.ts';
 import { cancelMessage } from './Mutation/cancelMessage.ts';
 import { createConversation } from './Mutation/createConversation.ts';
+import { createTenant } from './Mutation/createTenant.ts';
 import { createUsageExport } from './Mutation/createUsageExport.ts';
 import { deleteConversation } from './Mutation/deleteConversation.ts';
 import { refreshSession } from './Mutation/refreshSession.ts';
 import { renameConversation } from './Mutation/renameConversation.ts';
 import { sendMessage } from './Mutation/sendMessage.ts';
+import { setTenantStatus } from './Mutation/setTenantStatus.ts';
 import { signIn } from './Mutation/signIn.ts';
 import { signOut } from './Mutation/signOut.ts';
+import { updateTenant } from './Mutation/updateTenant.ts';
 import { agents } from './Query/agents.ts';
 import { conversation } from './Query/conversation.ts';
 import { conversations } from './Query/conversations.ts';
 import { message } from './Query/message.ts';
 import { node } from './Query/node.ts';
 import { tenant } from './Query/tenant.ts';
+import { tenants } from './Query/tenants.ts';
 import { usageSummary } from './Query/usageSummary.ts';
 import { usageTimeSeries } from './Query/usageTimeSeries.ts';
 import { viewer } from './Query/viewer.ts';
@@ -30,17 +34,20 @@ import { Viewer } from './Viewer.ts';
 
 /** Every resolver there is. The annotation makes the compiler check each one; `makeExecutableSchema` checks nothing. */
 export const resolvers: Resolvers = {
-  Query: { agents, conversation, conversations, message, node, tenant, usageSummary, usageTimeSeries, viewer },
+  Query: { agents, conversation, conversations, message, node, tenant, tenants, usageSummary, usageTimeSeries, viewer },
   Mutation: {
     cancelMessage,
     createConversation,
+    createTenant,
     createUsageExport,
     deleteConversation,
     refreshSession,
     renameConversation,
     sendMessage,
+    setTenantStatus,
     signIn,
     signOut,
+    updateTenant,
   },
   Subscription: { liveUsage, messageStream },
   AgentUsage,

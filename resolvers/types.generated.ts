@@ -154,6 +154,37 @@ export type CreateConversationInput = {
   readonly title?: InputMaybe<Scalars['String']['input']>;
 };
 
+/** A new tenant, and its first administrator. */
+export type CreateTenantInput = {
+  /** E-mail address of the first administrator, who signs in with it; letter case does not matter. */
+  readonly adminEmail: Scalars['String']['input'];
+  /** Their name, for people to read; left out: the e-mail address. */
+  readonly adminName?: InputMaybe<Scalars['String']['input']>;
+  /** Their password: 15 to 1,024 characters of any kind, and not made of what everybody would guess. */
+  readonly adminPassword: Scalars['String']['input'];
+  /** The agents the tenant may call, the default one first; left out: all of this installation. */
+  readonly agentIds?: InputMaybe<ReadonlyArray<Scalars['String']['input']>>;
+  /** How many days a conversation is kept after its last activity, 1 to 3,652; left out: for ever. */
+  readonly conversationRetentionDays?: InputMaybe<Scalars['Int']['input']>;
+  /** The knowledge bases its agents may answer from; left out: those of its agents. */
+  readonly knowledgeBaseIds?: InputMaybe<ReadonlyArray<Scalars['String']['input']>>;
+  /** What it may use at most; left out: unlimited. */
+  readonly limits?: InputMaybe<UsageLimitsInput>;
+  /** The tenant's name, for people to read. */
+  readonly name: Scalars['String']['input'];
+  /** 3 to 40 lower-case letters, digits and inner hyphens, a letter first. It never changes, and is never used again; `platform` is reserved. */
+  readonly slug: Scalars['String']['input'];
+};
+
+/** The tenant that was set up. */
+export type CreateTenantPayload = {
+  readonly __typename?: 'CreateTenantPayload';
+  /** Its first administrator. */
+  readonly admin: User;
+  /** The tenant. */
+  readonly tenant: Tenant;
+};
+
 /** Which events to export. */
 export type CreateUsageExportInput = {
   /** The first moment after the period: later than `start`, by at most 400 days. */
@@ -184,6 +215,14 @@ export type FeatureFlag = {
   readonly enabled: Scalars['Boolean']['output'];
   /** The feature's name. */
   readonly name: Scalars['String']['output'];
+};
+
+/** A switch for one feature. */
+export type FeatureFlagInput = {
+  /** Whether it is on. */
+  readonly enabled: Scalars['Boolean']['input'];
+  /** The feature's name: 1 to 64 letters, digits, `_`, `.` and `-`, a letter first. */
+  readonly name: Scalars['String']['input'];
 };
 
 /** The usage of one hour of the day, over all days of the period. */
@@ -392,6 +431,11 @@ export type Mutation = {
   /** Starts a conversation, owned by the caller. */
   readonly createConversation: ConversationPayload;
   /**
+   * Sets up a tenant with its first administrator. The same input again returns the same tenant, and finishes what a crash left
+   * half done; other input for the same slug is `CONFLICT`.
+   */
+  readonly createTenant: CreateTenantPayload;
+  /**
    * Hands out a short-lived link at which a browser can download the raw usage events of the half-open period [start, end), at most 400
    * days long. What the export holds, and how to resume it, is in `docs/usage.md`.
    */
@@ -409,10 +453,17 @@ export type Mutation = {
    * `RATE_LIMITED` (with `retryAfterMs`) while too many answers are waiting already.
    */
   readonly sendMessage: SendMessagePayload;
+  /**
+   * Suspends a tenant, takes it into use again, or begins to remove it. It holds within 30 s on every instance: open subscriptions
+   * of a suspended tenant end with `TENANT_SUSPENDED`; answers that are being generated are finished, and can be read afterwards.
+   */
+  readonly setTenantStatus: TenantPayload;
   /** Signs in with a password. An unknown tenant, an unknown user and a wrong password look alike: `UNAUTHENTICATED`. */
   readonly signIn: Session;
   /** Ends the session of this refresh token; true also if it had ended before. Access tokens already issued last until they expire. */
   readonly signOut: Scalars['Boolean']['output'];
+  /** Changes the configuration of the tenant the call acts in. It holds at once on this instance, and within 30 s on every other. */
+  readonly updateTenant: TenantPayload;
 };
 
 
@@ -425,6 +476,12 @@ export type MutationCancelMessageArgs = {
 /** Writing. A mutation either does all it says or nothing. */
 export type MutationCreateConversationArgs = {
   input: CreateConversationInput;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationCreateTenantArgs = {
+  input: CreateTenantInput;
 };
 
 
@@ -459,6 +516,13 @@ export type MutationSendMessageArgs = {
 
 
 /** Writing. A mutation either does all it says or nothing. */
+export type MutationSetTenantStatusArgs = {
+  status: TenantStatus;
+  tenantId: Scalars['ID']['input'];
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
 export type MutationSignInArgs = {
   input: SignInInput;
 };
@@ -467,6 +531,12 @@ export type MutationSignInArgs = {
 /** Writing. A mutation either does all it says or nothing. */
 export type MutationSignOutArgs = {
   refreshToken: Scalars['String']['input'];
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationUpdateTenantArgs = {
+  input: UpdateTenantInput;
 };
 
 /** The usage of one service. */
@@ -525,6 +595,8 @@ export type Query = {
   readonly node: Maybe<Node>;
   /** The tenant the call acts in. */
   readonly tenant: Tenant;
+  /** Every tenant of the installation, in alphabetical order of their slugs. */
+  readonly tenants: TenantConnection;
   /** The tenant's usage in the half-open period [start, end), at most 400 days long. */
   readonly usageSummary: UsageSummary;
   /**
@@ -562,6 +634,13 @@ export type QueryMessageArgs = {
 /** Reading. Every field either needs a tenant (`@tenantScoped`), a role (`@hasRole`), or is open to all (`@public`). */
 export type QueryNodeArgs = {
   id: Scalars['ID']['input'];
+};
+
+
+/** Reading. Every field either needs a tenant (`@tenantScoped`), a role (`@hasRole`), or is open to all (`@public`). */
+export type QueryTenantsArgs = {
+  after: InputMaybe<Scalars['String']['input']>;
+  first?: InputMaybe<Scalars['Int']['input']>;
 };
 
 
@@ -696,6 +775,8 @@ export type Tenant = Node & {
   readonly __typename?: 'Tenant';
   /** The agents the tenant may call; the first one is the default. */
   readonly agents: ReadonlyArray<Agent>;
+  /** How many days a conversation is kept after its last activity; null keeps it for ever. */
+  readonly conversationRetentionDays: Maybe<Scalars['Int']['output']>;
   /** When the tenant was set up. */
   readonly createdAt: Scalars['DateTime']['output'];
   /** Switches for single features. */
@@ -714,15 +795,44 @@ export type Tenant = Node & {
   readonly status: TenantStatus;
   /** When its configuration last changed. */
   readonly updatedAt: Scalars['DateTime']['output'];
+  /** Grows by one with every change of its configuration or status. Send it as `expectedVersion` to change only what you have seen. */
+  readonly version: Scalars['Int']['output'];
+};
+
+/** A page of tenants, in alphabetical order of their slugs. */
+export type TenantConnection = {
+  readonly __typename?: 'TenantConnection';
+  /** The tenants with their cursors. */
+  readonly edges: ReadonlyArray<TenantEdge>;
+  /** The tenants without their cursors. */
+  readonly nodes: ReadonlyArray<Tenant>;
+  /** Where the page stands in the list. */
+  readonly pageInfo: PageInfo;
+};
+
+/** One tenant of a page, with its cursor. */
+export type TenantEdge = {
+  readonly __typename?: 'TenantEdge';
+  /** Where the tenant stands in the list. */
+  readonly cursor: Scalars['String']['output'];
+  /** The tenant. */
+  readonly node: Tenant;
+};
+
+/** A tenant that was changed. */
+export type TenantPayload = {
+  readonly __typename?: 'TenantPayload';
+  /** The tenant as it is now. */
+  readonly tenant: Tenant;
 };
 
 /** Whether a tenant may act. */
 export type TenantStatus =
   /** In use. */
   | 'ACTIVE'
-  /** Being removed for good. */
+  /** Being removed for good: like `SUSPENDED`, and nobody writes any more, not even an operator. There is no way back. */
   | 'DELETING'
-  /** May do nothing but ask `viewer`; operators may still read it. */
+  /** May do nothing but ask `viewer`, from 30 s after the change at the latest; what it has is kept. Operators may still read and administer it. */
   | 'SUSPENDED';
 
 /** Tokens, as whole numbers that may exceed 32 bits. */
@@ -751,6 +861,27 @@ export type TokenUsage = {
   readonly outputTokens: Scalars['Int']['output'];
   /** Both together. */
   readonly totalTokens: Scalars['Int']['output'];
+};
+
+/**
+ * Changes of a tenant's configuration. A field left out stays as it is, whoever changes it at the same time. Only an operator may
+ * send `agentIds`, `knowledgeBaseIds` and `limits`. An explicit null is refused where it is not said to mean something.
+ */
+export type UpdateTenantInput = {
+  /** The agents the tenant may call, the default one first: the whole list. */
+  readonly agentIds?: InputMaybe<ReadonlyArray<Scalars['String']['input']>>;
+  /** How many days a conversation is kept after its last activity, 1 to 3,652; null: for ever. Conversations that there are follow within a day. */
+  readonly conversationRetentionDays?: InputMaybe<Scalars['Int']['input']>;
+  /** The `version` that the change is meant for: another one is `CONFLICT`. */
+  readonly expectedVersion?: InputMaybe<Scalars['Int']['input']>;
+  /** Switches for single features: the whole list. */
+  readonly features?: InputMaybe<ReadonlyArray<FeatureFlagInput>>;
+  /** The knowledge bases its agents may answer from: the whole list. */
+  readonly knowledgeBaseIds?: InputMaybe<ReadonlyArray<Scalars['String']['input']>>;
+  /** Limits to change; an explicit null limit means unlimited. */
+  readonly limits?: InputMaybe<UsageLimitsInput>;
+  /** The tenant's name, for people to read. */
+  readonly name?: InputMaybe<Scalars['String']['input']>;
 };
 
 /** How long a point of a series is. */
@@ -800,6 +931,18 @@ export type UsageLimits = {
   readonly tokensPerDay: Maybe<Scalars['Float']['output']>;
   /** Input and output tokens per UTC month. */
   readonly tokensPerMonth: Maybe<Scalars['Float']['output']>;
+};
+
+/** Limits of a tenant: whole numbers from 1. One that is left out stays as it is (in a new tenant: unlimited); an explicit null means unlimited. */
+export type UsageLimitsInput = {
+  /** Answers being generated at the same time. */
+  readonly concurrentGenerations?: InputMaybe<Scalars['Int']['input']>;
+  /** Requests of all its callers together, per minute. */
+  readonly requestsPerMinute?: InputMaybe<Scalars['Int']['input']>;
+  /** Input and output tokens per UTC day. */
+  readonly tokensPerDay?: InputMaybe<Scalars['Float']['input']>;
+  /** Input and output tokens per UTC month. */
+  readonly tokensPerMonth?: InputMaybe<Scalars['Float']['input']>;
 };
 
 /** The usage of one hour or day. */
@@ -1037,11 +1180,14 @@ export type ResolversTypes = {
   ConversationPayload: ResolverTypeWrapper<Omit<ConversationPayload, 'conversation'> & { conversation: ResolversTypes['Conversation'] }>;
   ConversationUsage: ResolverTypeWrapper<ConversationUsage>;
   CreateConversationInput: CreateConversationInput;
+  CreateTenantInput: CreateTenantInput;
+  CreateTenantPayload: ResolverTypeWrapper<Omit<CreateTenantPayload, 'admin' | 'tenant'> & { admin: ResolversTypes['User'], tenant: ResolversTypes['Tenant'] }>;
   CreateUsageExportInput: CreateUsageExportInput;
   DateTime: ResolverTypeWrapper<Scalars['DateTime']['output']>;
   DeleteConversationInput: DeleteConversationInput;
   DeleteConversationPayload: ResolverTypeWrapper<DeleteConversationPayload>;
   FeatureFlag: ResolverTypeWrapper<FeatureFlag>;
+  FeatureFlagInput: FeatureFlagInput;
   Float: ResolverTypeWrapper<Scalars['Float']['output']>;
   HourUsage: ResolverTypeWrapper<HourUsage>;
   ID: ResolverTypeWrapper<Scalars['ID']['output']>;
@@ -1078,14 +1224,19 @@ export type ResolversTypes = {
   String: ResolverTypeWrapper<Scalars['String']['output']>;
   Subscription: ResolverTypeWrapper<Record<PropertyKey, never>>;
   Tenant: ResolverTypeWrapper<TenantModel>;
+  TenantConnection: ResolverTypeWrapper<Omit<TenantConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversTypes['TenantEdge']>, nodes: ReadonlyArray<ResolversTypes['Tenant']> }>;
+  TenantEdge: ResolverTypeWrapper<Omit<TenantEdge, 'node'> & { node: ResolversTypes['Tenant'] }>;
+  TenantPayload: ResolverTypeWrapper<Omit<TenantPayload, 'tenant'> & { tenant: ResolversTypes['Tenant'] }>;
   TenantStatus: TenantStatus;
   TokenTotals: ResolverTypeWrapper<TokenTotals>;
   TokenUsage: ResolverTypeWrapper<TokenUsage>;
+  UpdateTenantInput: UpdateTenantInput;
   UsageBucket: UsageBucket;
   UsageExportFormat: UsageExportFormat;
   UsageExportPayload: ResolverTypeWrapper<UsageExportPayload>;
   UsageFilter: UsageFilter;
   UsageLimits: ResolverTypeWrapper<UsageLimits>;
+  UsageLimitsInput: UsageLimitsInput;
   UsagePoint: ResolverTypeWrapper<UsagePointModel>;
   UsageService: UsageService;
   UsageSummary: ResolverTypeWrapper<UsageSummaryModel>;
@@ -1109,11 +1260,14 @@ export type ResolversParentTypes = {
   ConversationPayload: Omit<ConversationPayload, 'conversation'> & { conversation: ResolversParentTypes['Conversation'] };
   ConversationUsage: ConversationUsage;
   CreateConversationInput: CreateConversationInput;
+  CreateTenantInput: CreateTenantInput;
+  CreateTenantPayload: Omit<CreateTenantPayload, 'admin' | 'tenant'> & { admin: ResolversParentTypes['User'], tenant: ResolversParentTypes['Tenant'] };
   CreateUsageExportInput: CreateUsageExportInput;
   DateTime: Scalars['DateTime']['output'];
   DeleteConversationInput: DeleteConversationInput;
   DeleteConversationPayload: DeleteConversationPayload;
   FeatureFlag: FeatureFlag;
+  FeatureFlagInput: FeatureFlagInput;
   Float: Scalars['Float']['output'];
   HourUsage: HourUsage;
   ID: Scalars['ID']['output'];
@@ -1147,11 +1301,16 @@ export type ResolversParentTypes = {
   String: Scalars['String']['output'];
   Subscription: Record<PropertyKey, never>;
   Tenant: TenantModel;
+  TenantConnection: Omit<TenantConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversParentTypes['TenantEdge']>, nodes: ReadonlyArray<ResolversParentTypes['Tenant']> };
+  TenantEdge: Omit<TenantEdge, 'node'> & { node: ResolversParentTypes['Tenant'] };
+  TenantPayload: Omit<TenantPayload, 'tenant'> & { tenant: ResolversParentTypes['Tenant'] };
   TokenTotals: TokenTotals;
   TokenUsage: TokenUsage;
+  UpdateTenantInput: UpdateTenantInput;
   UsageExportPayload: UsageExportPayload;
   UsageFilter: UsageFilter;
   UsageLimits: UsageLimits;
+  UsageLimitsInput: UsageLimitsInput;
   UsagePoint: UsagePointModel;
   UsageSummary: UsageSummaryModel;
   UsageWindow: UsageWindow;
@@ -1232,6 +1391,11 @@ export type ConversationUsageResolvers<ContextType = RequestContext, ParentType 
   turns?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
   turnsPerConversation?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
   uniqueUsers?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
+};
+
+export type CreateTenantPayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['CreateTenantPayload'] = ResolversParentTypes['CreateTenantPayload']> = {
+  admin?: Resolver<ResolversTypes['User'], ParentType, ContextType>;
+  tenant?: Resolver<ResolversTypes['Tenant'], ParentType, ContextType>;
 };
 
 export interface DateTimeScalarConfig extends GraphQLScalarTypeConfig<ResolversTypes['DateTime'], any> {
@@ -1354,13 +1518,16 @@ export type ModelUsageResolvers<ContextType = RequestContext, ParentType extends
 export type MutationResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Mutation'] = ResolversParentTypes['Mutation']> = {
   cancelMessage: Resolver<ResolversTypes['MessagePayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCancelMessageArgs, 'input'>>;
   createConversation: Resolver<ResolversTypes['ConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCreateConversationArgs, 'input'>>;
+  createTenant: Resolver<ResolversTypes['CreateTenantPayload'], ParentType, SignedIn<ContextType>, RequireFields<MutationCreateTenantArgs, 'input'>>;
   createUsageExport: Resolver<ResolversTypes['UsageExportPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationCreateUsageExportArgs, 'input'>>;
   deleteConversation: Resolver<ResolversTypes['DeleteConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationDeleteConversationArgs, 'input'>>;
   refreshSession: Resolver<ResolversTypes['Session'], ParentType, Public<ContextType>, RequireFields<MutationRefreshSessionArgs, 'refreshToken'>>;
   renameConversation: Resolver<ResolversTypes['ConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationRenameConversationArgs, 'input'>>;
   sendMessage: Resolver<ResolversTypes['SendMessagePayload'], ParentType, InTenant<ContextType>, RequireFields<MutationSendMessageArgs, 'input'>>;
+  setTenantStatus: Resolver<ResolversTypes['TenantPayload'], ParentType, SignedIn<ContextType>, RequireFields<MutationSetTenantStatusArgs, 'status' | 'tenantId'>>;
   signIn: Resolver<ResolversTypes['Session'], ParentType, Public<ContextType>, RequireFields<MutationSignInArgs, 'input'>>;
   signOut: Resolver<ResolversTypes['Boolean'], ParentType, Public<ContextType>, RequireFields<MutationSignOutArgs, 'refreshToken'>>;
+  updateTenant: Resolver<ResolversTypes['TenantPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationUpdateTenantArgs, 'input'>>;
 };
 
 export type NamedServiceUsageResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['NamedServiceUsage'] = ResolversParentTypes['NamedServiceUsage']> = {
@@ -1393,6 +1560,7 @@ export type QueryResolvers<ContextType = RequestContext, ParentType extends Reso
   message: Resolver<Maybe<ResolversTypes['Message']>, ParentType, InTenant<ContextType>, RequireFields<QueryMessageArgs, 'id'>>;
   node: Resolver<Maybe<ResolversTypes['Node']>, ParentType, InTenant<ContextType>, RequireFields<QueryNodeArgs, 'id'>>;
   tenant: Resolver<ResolversTypes['Tenant'], ParentType, InTenant<ContextType>>;
+  tenants: Resolver<ResolversTypes['TenantConnection'], ParentType, SignedIn<ContextType>, RequireFields<QueryTenantsArgs, 'first'>>;
   usageSummary: Resolver<ResolversTypes['UsageSummary'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<QueryUsageSummaryArgs, 'end' | 'start'>>;
   usageTimeSeries: Resolver<ReadonlyArray<ResolversTypes['UsagePoint']>, ParentType, SignedIn<InTenant<ContextType>>, RequireFields<QueryUsageTimeSeriesArgs, 'bucket' | 'end' | 'start' | 'timeZone'>>;
   viewer: Resolver<ResolversTypes['Viewer'], ParentType, SignedIn<ContextType>>;
@@ -1427,6 +1595,7 @@ export type SubscriptionResolvers<ContextType = RequestContext, ParentType exten
 
 export type TenantResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Tenant'] = ResolversParentTypes['Tenant']> = {
   agents?: Resolver<ReadonlyArray<ResolversTypes['Agent']>, ParentType, ContextType>;
+  conversationRetentionDays?: Resolver<Maybe<ResolversTypes['Int']>, ParentType, ContextType>;
   createdAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
   features?: Resolver<ReadonlyArray<ResolversTypes['FeatureFlag']>, ParentType, ContextType>;
   id?: Resolver<ResolversTypes['ID'], ParentType, ContextType>;
@@ -1436,7 +1605,23 @@ export type TenantResolvers<ContextType = RequestContext, ParentType extends Res
   slug?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
   status?: Resolver<ResolversTypes['TenantStatus'], ParentType, ContextType>;
   updatedAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
+  version?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
   __isTypeOf?: IsTypeOfResolverFn<ParentType, ContextType>;
+};
+
+export type TenantConnectionResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['TenantConnection'] = ResolversParentTypes['TenantConnection']> = {
+  edges?: Resolver<ReadonlyArray<ResolversTypes['TenantEdge']>, ParentType, ContextType>;
+  nodes?: Resolver<ReadonlyArray<ResolversTypes['Tenant']>, ParentType, ContextType>;
+  pageInfo?: Resolver<ResolversTypes['PageInfo'], ParentType, ContextType>;
+};
+
+export type TenantEdgeResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['TenantEdge'] = ResolversParentTypes['TenantEdge']> = {
+  cursor?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  node?: Resolver<ResolversTypes['Tenant'], ParentType, ContextType>;
+};
+
+export type TenantPayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['TenantPayload'] = ResolversParentTypes['TenantPayload']> = {
+  tenant?: Resolver<ResolversTypes['Tenant'], ParentType, ContextType>;
 };
 
 export type TokenTotalsResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['TokenTotals'] = ResolversParentTypes['TokenTotals']> = {
@@ -1531,6 +1716,7 @@ export type Resolvers<ContextType = RequestContext> = {
   ConversationEdge?: ConversationEdgeResolvers<ContextType>;
   ConversationPayload?: ConversationPayloadResolvers<ContextType>;
   ConversationUsage?: ConversationUsageResolvers<ContextType>;
+  CreateTenantPayload?: CreateTenantPayloadResolvers<ContextType>;
   DateTime?: GraphQLScalarType;
   DeleteConversationPayload?: DeleteConversationPayloadResolvers<ContextType>;
   FeatureFlag?: FeatureFlagResolvers<ContextType>;
@@ -1560,6 +1746,9 @@ export type Resolvers<ContextType = RequestContext> = {
   Session?: SessionResolvers<ContextType>;
   Subscription?: SubscriptionResolvers<ContextType>;
   Tenant?: TenantResolvers<ContextType>;
+  TenantConnection?: TenantConnectionResolvers<ContextType>;
+  TenantEdge?: TenantEdgeResolvers<ContextType>;
+  TenantPayload?: TenantPayloadResolvers<ContextType>;
   TokenTotals?: TokenTotalsResolvers<ContextType>;
   TokenUsage?: TokenUsageResolvers<ContextType>;
   UsageExportPayload?: UsageExportPayloadResolvers<ContextType>;

@@ -7,7 +7,9 @@ import type { TurnService } from './conversations/turns.ts';
 import type { AppError } from './kernel/errors.ts';
 import type { Principal } from './tenancy/principal.ts';
 import type { TenantScope } from './tenancy/scope.ts';
+import type { TenantConfiguration } from './tenants/configuration.ts';
 import type { Tenant } from './tenants/model.ts';
+import type { PlatformService } from './tenants/platform.ts';
 import type { UsageExports } from './usage/export.ts';
 import type { LiveUsage } from './usage/model.ts';
 import type { UsageService } from './usage/service.ts';
@@ -44,12 +46,15 @@ export type SignedIn<C> = C & {
   readonly principal: Principal;
   /** The tenant the caller belongs to; null for an operator. */
   readonly ownTenant: () => Promise<Tenant | null>;
+  /** What operators do with tenants, from outside. @throws FORBIDDEN for anybody else, whatever the field's directives say. */
+  readonly platform: () => PlatformService;
 };
 
 /** Everything of one tenant, as one caller may use it. */
 export interface TenantServices {
   readonly scope: TenantScope;
   readonly tenant: Tenant;
+  readonly configuration: TenantConfiguration;
   readonly conversations: ConversationService;
   readonly turns: TurnService;
   readonly usage: UsageService;
@@ -65,6 +70,7 @@ export type InTenant<C> = SignedIn<C> & { readonly tenant: TenantServices };
 export interface ContextBinder {
   readonly auth: AuthService;
   readonly now: () => number;
+  readonly platform: PlatformService;
   readonly tenantOf: (principal: Principal) => Promise<Tenant | null>;
   /** @throws TENANT_REQUIRED, TENANT_INVALID, TENANT_SUSPENDED, FORBIDDEN */
   readonly bindTenant: (context: RequestContext, principal: Principal) => Promise<TenantServices>;

@@ -3,6 +3,7 @@ import { createAgentCall } from './adapters/bedrock/agent-runtime.ts';
 import { createBedrockAgents } from './adapters/bedrock/answer-source.ts';
 import { createAccessTokens } from './adapters/jwt/access-tokens.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
+import { hashChosen } from './auth/passwords.ts';
 import { createAuthService } from './auth/service.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
 import { createTables, reconcileUsage, retryParkedTurns } from './commands.ts';
@@ -20,6 +21,7 @@ import { createMetrics } from './server/metrics.ts';
 import { gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
+import { createPlatformService } from './tenants/platform.ts';
 import { createTenantService } from './tenants/service.ts';
 import { createUsageCloser } from './usage/closing.ts';
 import { createLiveUsages } from './usage/live.ts';
@@ -121,9 +123,22 @@ export async function start(config: Config, surroundings: Surroundings) {
     await seedDemoData({ tenants: db.tenants, usersOf, hasher, clock, password: config.demoPassword });
   }
   const exportLinks = createExportLinks(secrets.cursorSecret, clock);
+  const platform = createPlatformService({
+    directory: db.tenants,
+    agents,
+    administrators: {
+      hash: (password, who, tenant) => hashChosen(hasher, password, { ...who, tenant }, 'adminPassword'),
+      verify: (password, hash) => hasher.verify(password, hash),
+      ensure: (tenantId, admin) => db.forTenant(tenantId).users.ensureAdministrator(admin, clock.now()),
+    },
+    changed: tenants.changed,
+    clock,
+  });
   const binder = createContextBinder({
     auth,
     tenants,
+    platform,
+    directory: db.tenants,
     agents,
     dataOf,
     generations,

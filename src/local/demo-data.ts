@@ -66,6 +66,8 @@ export async function seedDemoData({ tenants, usersOf, hasher, clock, password }
       knowledgeBaseIds: [...new Set(demoAgentDefinitions.flatMap((agent) => agent.knowledgeBaseIds))],
       limits: UNLIMITED,
       features: [],
+      conversationRetentionDays: null,
+      version: 1,
       createdAt: at,
       updatedAt: at,
     });

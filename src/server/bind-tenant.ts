@@ -9,9 +9,11 @@ import { createTurnService } from '../conversations/turns.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Cursors } from '../tenancy/cursor.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
+import { createTenantConfiguration } from '../tenants/configuration.ts';
 import type { Tenant, UsageLimits } from '../tenants/model.ts';
+import type { PlatformService } from '../tenants/platform.ts';
+import type { RateLimiter, TenantDirectory } from '../tenants/ports.ts';
 import { createRequestLimit } from '../tenants/request-limit.ts';
-import type { RateLimiter } from '../tenants/ports.ts';
 import type { TenantService } from '../tenants/service.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import { createUsageExports } from '../usage/export.ts';
@@ -34,6 +36,8 @@ export interface TenantData extends ConversationStores {
 export interface BinderDependencies {
   readonly auth: AuthService;
   readonly tenants: TenantService;
+  readonly platform: PlatformService;
+  readonly directory: TenantDirectory;
   readonly agents: AgentCatalogue;
   readonly dataOf: (tenantId: TenantId, limits: UsageLimits) => TenantData;
   readonly generations: Generations;
@@ -45,7 +49,8 @@ export interface BinderDependencies {
 
 /** Puts the services of one tenant together for one request: the only place where domains meet. */
 export function createContextBinder(deps: BinderDependencies): ContextBinder {
-  const { auth, tenants, agents, dataOf, generations, limiter, exportLinks, clock, background } = deps;
+  const { auth, tenants, platform, directory, agents, dataOf, generations, limiter, exportLinks, clock, background } =
+    deps;
   const countRequest = createRequestLimit(limiter);
 
   /** The tenant's agents that this installation has; the first one is the default. */
@@ -56,6 +61,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
 
   return {
     auth,
+    platform,
     now: () => clock.now(),
     tenantOf: ({ tenantId }) => (tenantId === null ? Promise.resolve(null) : tenants.find(tenantId)),
 
@@ -64,6 +70,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       if (!event) await countRequest(tenant, principal);
       const scope = { tenantId: tenant.id, principal };
       const stores = dataOf(tenant.id, tenant.limits);
+      const configuration = createTenantConfiguration({ scope, directory, agents, changed: tenants.changed, clock });
       const conversationLoaders = createConversationLoaders(stores.conversations, stores.messages, stores.cursors);
       const loaders = { ...conversationLoaders, userById: createUserLoader(stores.users) };
       const conversations = createConversationService({
@@ -90,7 +97,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
         links: exportLinks,
         addressOf: exportAddress,
       });
-      return { scope, tenant, conversations, turns, usage: stores.usage, liveUsage, exports, loaders };
+      return { scope, tenant, configuration, conversations, turns, usage: stores.usage, liveUsage, exports, loaders };
     },
   };
 }

@@ -17,6 +17,11 @@ export const UNLIMITED: UsageLimits = {
   tokensPerMonth: null,
 };
 
+export interface FeatureFlag {
+  readonly name: string;
+  readonly enabled: boolean;
+}
+
 export interface Tenant {
   readonly id: TenantId;
   readonly name: string;
@@ -25,7 +30,27 @@ export interface Tenant {
   readonly agentIds: readonly string[];
   readonly knowledgeBaseIds: readonly string[];
   readonly limits: UsageLimits;
-  readonly features: readonly { readonly name: string; readonly enabled: boolean }[];
+  readonly features: readonly FeatureFlag[];
+  /** How long a conversation is kept after its last activity, in days; null keeps it for ever. */
+  readonly conversationRetentionDays: number | null;
   readonly createdAt: string;
   readonly updatedAt: string;
+  /** Grows by one with every change of the configuration or the status. */
+  readonly version: number;
+}
+
+/** What a tenant is set up from: kept beside it, so that the same request can be told from another one, and a set-up that broke off be finished. */
+export interface Founding {
+  readonly name: string;
+  readonly adminName: string;
+  readonly adminEmail: string;
+  /** Null: all that the installation had then. */
+  readonly agentIds: readonly string[] | null;
+  /** Null: those of its agents. */
+  readonly knowledgeBaseIds: readonly string[] | null;
+  readonly limits: UsageLimits;
+  readonly conversationRetentionDays: number | null;
+  /** The first administrator's user id and password hash (a PHC string; slow, so that it gives the password away to nobody). */
+  readonly adminId: string;
+  readonly passwordHash: string;
 }

@@ -1,13 +1,44 @@
+import type { Page, PageRequest } from '../kernel/page.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { Tenant } from './model.ts';
+import type { Founding, Tenant } from './model.ts';
 
 /** Every tenant's configuration. Known to the platform's own code only: it is never handed to a resolver. */
 export interface TenantDirectory {
   get(id: TenantId): Promise<Tenant | null>;
-  /** Stores a tenant that does not exist yet. False when the id is taken: nothing is changed then. */
-  create(tenant: Tenant): Promise<boolean>;
+  /** What the tenant was set up from; null when there is no such tenant, or it was not set up by `createTenant`. */
+  founding(id: TenantId): Promise<Founding | null>;
+  /** Stores a tenant that does not exist yet. False when the id is taken, or was once and may never be again: nothing is changed then. */
+  create(tenant: Tenant, founding?: Founding): Promise<boolean>;
+  /** Stores `next` in place of the version before it. False when that is not the stored one (any more): nothing is changed then. */
+  replace(next: Tenant): Promise<boolean>;
+  /** The tenants in alphabetical order of their ids. */
+  page(request: PageRequest): Promise<Page<Tenant>>;
   /** The ids of all tenants, in alphabetical order. */
   ids(): AsyncIterable<TenantId>;
+}
+
+/** This installation's agents, as far as a tenant can be given them. */
+export interface AgentOffer {
+  /** The ids of all agents. */
+  ids(): readonly string[];
+  /** The knowledge bases these agents answer from. */
+  knowledgeBasesOf(agentIds: readonly string[]): readonly string[];
+}
+
+/** Somebody who administers a tenant, as set up with it. */
+export interface Administrator {
+  readonly id: string;
+  readonly name: string;
+  readonly email: string;
+}
+
+/** The first administrators of tenants, who can sign in. */
+export interface FirstAdministrators {
+  /** A slow hash. @throws BAD_USER_INPUT for a password that nobody should have. */
+  hash(password: string, who: Pick<Administrator, 'name' | 'email'>, tenantId: TenantId): Promise<string>;
+  verify(password: string, hash: string): Promise<boolean>;
+  /** Stores the administrator, and returns them as they are now. Doing it again changes nothing. */
+  ensure(tenantId: TenantId, admin: Administrator & { readonly passwordHash: string }): Promise<Administrator>;
 }
 
 /** Whether a request may pass, and what its caller should know of that. */

@@ -19,6 +19,8 @@ export interface TenantService {
    * @throws TENANT_REQUIRED, TENANT_INVALID, FORBIDDEN; TENANT_SUSPENDED for everyone but operators.
    */
   enter(principal: Principal, named: string | null): Promise<Tenant>;
+  /** Told of a tenant that this instance has just changed: it knows it at once. */
+  readonly changed: (tenant: Tenant) => void;
 }
 
 export interface TenantServiceDependencies {
@@ -42,6 +44,7 @@ export function createTenantService({ directory, clock }: TenantServiceDependenc
 
   return {
     find,
+    changed: (tenant) => void cache.set(tenant.id, { tenant: Promise.resolve(tenant), readAt: clock.now() }),
     async enter(principal, named) {
       const tenant = await find(actingTenant(principal, named));
       if (tenant === null) throw tenantInvalid();

@@ -169,6 +169,8 @@ onEveryEngine('A conditional write whose answer was lost', (storage) => {
         knowledgeBaseIds: [],
         limits: UNLIMITED,
         features: [],
+        conversationRetentionDays: null,
+        version: 1,
         createdAt: AT,
         updatedAt: AT,
       };

@@ -13,6 +13,8 @@ onEveryEngine('TenantDirectory', (storage) => {
     knowledgeBaseIds: ['KBSUPPORT1'],
     limits: { ...UNLIMITED, tokensPerMonth: 40_000_000_000 },
     features: [{ name: 'beta', enabled: true }],
+    conversationRetentionDays: 30,
+    version: 1,
     createdAt: AT,
     updatedAt: AT,
     ...more,

@@ -62,6 +62,8 @@ onEveryEngine('Keys', (storage) => {
       knowledgeBaseIds: [],
       limits: UNLIMITED,
       features: [],
+      conversationRetentionDays: null,
+      version: 1,
       createdAt: AT,
       updatedAt: AT,
     });

@@ -16,6 +16,8 @@ const aTenant = (id: TenantId, more: Partial<Tenant> = {}): Tenant => ({
   knowledgeBaseIds: [],
   limits: UNLIMITED,
   features: [],
+  conversationRetentionDays: null,
+  version: 1,
   createdAt: AT,
   updatedAt: AT,
   ...more,

@@ -35,6 +35,8 @@ export const tenantOf = (id: TenantId): Tenant => ({
   knowledgeBaseIds: [],
   limits: { requestsPerMinute: null, concurrentGenerations: null, tokensPerDay: null, tokensPerMonth: null },
   features: [],
+  conversationRetentionDays: null,
+  version: 1,
   createdAt: '2026-11-20T12:00:00.000Z',
   updatedAt: '2026-11-20T12:00:00.000Z',
 });
@@ -64,6 +66,11 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
       signOut: () => Promise.resolve(),
     },
     now: () => clock.now(),
+    platform: {
+      createTenant: () => Promise.reject(new Error('no operator is here')),
+      setStatus: () => Promise.reject(new Error('no operator is here')),
+      tenants: () => Promise.reject(new Error('no operator is here')),
+    },
     tenantOf: () => Promise.resolve(tenantOf(OWN)),
     bindTenant,
   };

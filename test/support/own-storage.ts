@@ -45,7 +45,14 @@ export async function startOwnStorage() {
       const at = isoTime(Date.now());
       await db.tenants.create({
         ...{ id, name: slug, status: 'ACTIVE', agentIds: ['support'], knowledgeBaseIds: ['KBSUPPORT1'] },
-        ...{ limits: { ...UNLIMITED, ...limits }, features: [], createdAt: at, updatedAt: at },
+        ...{
+          limits: { ...UNLIMITED, ...limits },
+          features: [],
+          conversationRetentionDays: null,
+          version: 1,
+          createdAt: at,
+          updatedAt: at,
+        },
       });
       const passwordHash = await hasher.hash(demoPassword);
       const account = { userId: newUserId(Date.now()), name: slug, email: `admin@${slug}.example`, passwordHash };

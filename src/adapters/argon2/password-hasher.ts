@@ -10,13 +10,16 @@ const SALT_BYTES = 16;
 const TAG_BYTES = 32;
 const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/;
 
+/** The same characters from another keyboard are the same password (NIST SP 800-63B-4, §3.1.1.2). */
+const bytesOf = (password: string): Buffer => Buffer.from(password.normalize('NFKC'));
+
 const base64 = (bytes: Buffer): string => bytes.toString('base64').replaceAll('=', '');
 
 /** Argon2id (RFC 9106) by Node's own OpenSSL; hashes are PHC strings, so that the cost can be raised without losing old ones. */
 export const createPasswordHasher = (): PasswordHasher => ({
   async hash(password) {
     const nonce = randomBytes(SALT_BYTES);
-    const tag = await derive('argon2id', { message: password, nonce, tagLength: TAG_BYTES, ...COST });
+    const tag = await derive('argon2id', { message: bytesOf(password), nonce, tagLength: TAG_BYTES, ...COST });
     return `$argon2id$v=19$m=${COST.memory},t=${COST.passes},p=${COST.parallelism}$${base64(nonce)}$${base64(tag)}`;
   },
   async verify(password, hash) {
@@ -24,7 +27,7 @@ export const createPasswordHasher = (): PasswordHasher => ({
     const expected = Buffer.from(tag, 'base64');
     if (expected.length === 0) return false;
     const actual = await derive('argon2id', {
-      message: password,
+      message: bytesOf(password),
       nonce: Buffer.from(salt, 'base64'),
       tagLength: expected.length,
       memory: Number(memory),

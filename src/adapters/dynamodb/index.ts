@@ -5,7 +5,7 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { Clock } from '../../kernel/clock.ts';
 import { createCursors, type Cursors } from '../../tenancy/cursor.ts';
-import type { TenantId } from '../../tenancy/tenant-id.ts';
+import { PLATFORM, type TenantId } from '../../tenancy/tenant-id.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
 import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
@@ -102,7 +102,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
 
   return {
     forTenant,
-    tenants: createTenantDirectory(app),
+    tenants: createTenantDirectory(app, createCursors(cursorSecret, PLATFORM)),
     due: createDueWorkStore(app),
     dueHours: createDueHours(usage),
     createTables: () => createTables(client, names),

@@ -1,7 +1,9 @@
 import type { Account } from '../../auth/model.ts';
 import type { AccountStore, SessionStore } from '../../auth/ports.ts';
+import type { Administrator } from '../../tenants/ports.ts';
 import type { User } from '../../users/model.ts';
 import type { UserStore } from '../../users/ports.ts';
+import { normalisedEmail } from '../../tenancy/names.ts';
 import { equals } from './expressions.ts';
 import type { Item } from './table.ts';
 import type { TenantRows } from './conversation-store.ts';
@@ -22,8 +24,6 @@ interface AddressRow extends Item {
 /** How long an address stays taken by a registration that died before it stored its user, in milliseconds. */
 const PENDING_MS = 5 * 60 * 1000;
 
-const normalised = (email: string): string => email.trim().toLowerCase();
-
 const accountOf = ({ id, name, email, roles, passwordHash }: UserRow): Account => ({
   userId: id,
   name,
@@ -35,8 +35,13 @@ const accountOf = ({ id, name, email, roles, passwordHash }: UserRow): Account =
 /** The users of one tenant, or of the platform. */
 export function createUserStore({ tenantId, table, keys }: TenantRows): UserStore &
   AccountStore & {
-    /** Stores a user unless the address is taken. False when it is: nothing is changed then. */
+    /** Stores a user unless somebody else has the address. False when they have: nothing is changed then. Doing it again finishes what a crash left half done. */
     register(account: Account, nowMs: number): Promise<boolean>;
+    /** The first administrator, as they are now; stored if they are not there yet. */
+    ensureAdministrator(
+      admin: Administrator & { readonly passwordHash: string },
+      nowMs: number,
+    ): Promise<Administrator>;
   } {
   const userOf = ({ id, name, email, roles }: UserRow): User => ({ tenantId, id, name, email, roles });
   const get = async (userId: string) => {
@@ -49,7 +54,8 @@ export function createUserStore({ tenantId, table, keys }: TenantRows): UserStor
     const pending = { uid: userId, pendingUntil: nowMs + PENDING_MS };
     const taken = await table.create<AddressRow>(key, pending);
     const holder = taken.done ? null : taken.current;
-    if (!holder) return taken.done;
+    if (taken.done || holder?.uid === userId) return true;
+    if (!holder) return false;
     if (holder.pendingUntil === undefined || holder.pendingUntil > nowMs || (await get(holder.uid))) return false;
     const overtaken = await table.update(
       key,
@@ -60,26 +66,35 @@ export function createUserStore({ tenantId, table, keys }: TenantRows): UserStor
     return overtaken.done;
   }
 
+  async function register(account: Account, nowMs: number): Promise<boolean> {
+    const { userId, name, roles, passwordHash } = account;
+    const email = normalisedEmail(account.email);
+    // The address is taken first, for a while, and for good only once the user exists: a crash in between frees it again.
+    if (!(await takeAddress(email, userId, nowMs))) return false;
+    const row = { id: userId, name, email, roles, passwordHash, v: 1, ...keys.listedUser(userId, email) };
+    await table.create(keys.user(userId), row);
+    const confirmed = await table.update(keys.email(email), { remove: ['pendingUntil'] }, equals('uid', userId));
+    if (!confirmed.done) await table.remove(keys.user(userId)); // it took too long, and another was faster
+    return confirmed.done;
+  }
+
   return {
     get,
+    register,
+    async ensureAdministrator({ id, name, email, passwordHash }, nowMs) {
+      const account = { userId: id, name, email, roles: ['TENANT_ADMIN'], passwordHash } as const;
+      const known = await get(id);
+      if (!known && !(await register(account, nowMs)))
+        throw new Error('Somebody else has the address of the first administrator.');
+      return { id, name: known?.name ?? name, email: known?.email ?? email };
+    },
     async getMany(ids) {
       const found = await table.getMany<UserRow>(ids.map(keys.user));
       return found.map((row) => row && userOf(row));
     },
     async findByEmail(email) {
-      const lock = await table.get<AddressRow>(keys.email(normalised(email)));
+      const lock = await table.get<AddressRow>(keys.email(normalisedEmail(email)));
       return lock && get(lock.uid);
-    },
-    async register(account, nowMs) {
-      const { userId, name, roles, passwordHash } = account;
-      const email = normalised(account.email);
-      // The address is taken first, for a while, and for good only once the user exists: a crash in between frees it again.
-      if (!(await takeAddress(email, userId, nowMs))) return false;
-      const row = { id: userId, name, email, roles, passwordHash, v: 1, ...keys.listedUser(userId, email) };
-      await table.create(keys.user(userId), row);
-      const confirmed = await table.update(keys.email(email), { remove: ['pendingUntil'] }, equals('uid', userId));
-      if (!confirmed.done) await table.remove(keys.user(userId)); // it took too long, and another was faster
-      return confirmed.done;
     },
   };
 }
