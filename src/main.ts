@@ -10,6 +10,7 @@ import { createTables, reconcileUsage, retryParkedTurns } from './commands.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
 import { createFairQueue } from './conversations/fair-queue.ts';
 import { createGenerations } from './conversations/generation.ts';
+import { createRetention } from './conversations/retention.ts';
 import { createSweeper } from './conversations/sweeper.ts';
 import { systemClock } from './kernel/clock.ts';
 import { seedDemoData } from './local/demo-data.ts';
@@ -115,6 +116,13 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
     log: observation.closings,
   });
+  const retention = createRetention({
+    tenants: () => db.tenants.ids(),
+    daysOf: async (tenantId) => (await tenants.find(tenantId))?.conversationRetentionDays ?? null,
+    storeOf: (tenantId) => db.forTenant(tenantId).conversations,
+    clock,
+    log: observation.retention,
+  });
   const background = (work: Promise<void>) =>
     void work.catch((err: unknown) => log.error({ err }, 'background work failed'));
 
@@ -162,7 +170,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     binder,
     exportLinks,
     generations,
-    background: [sweeper, quotaUpkeep, usageCloser],
+    background: [sweeper, quotaUpkeep, usageCloser, retention],
     ping: db.ping,
     metrics,
     log,

@@ -25,6 +25,8 @@ export type LockResult =
 export interface ConversationListFilter {
   readonly ownerId: string | null;
   readonly agentId: string | null;
+  /** Only those whose last activity came later. */
+  readonly activeAfter?: string | null;
 }
 
 /** The conversations of one tenant. One that is being deleted counts as absent, except where a method says otherwise. */
@@ -50,8 +52,13 @@ export interface ConversationStore {
   unlock(turn: Turn): Promise<void>;
   /** Undoes a lock: the numbers that came with it, which no message was stored at, and the place in the lists. */
   revert(turn: Turn): Promise<void>;
-  /** Takes it out of every list, and has it stay due until `purge`. Returns what was there, null where there was none. */
-  markDeleting(id: string, dueAt: number): Promise<ConversationState | null>;
+  /** Some of those whose last activity came at or before this moment, oldest first; there may be more. */
+  idle(since: string, count: number): Promise<readonly string[]>;
+  /**
+   * Takes it out of every list, and has it stay due until `purge`; with `idleSince` only if it was not used later. Returns what
+   * was there, null where there was none, or it was used.
+   */
+  markDeleting(id: string, dueAt: number, idleSince?: string): Promise<ConversationState | null>;
   /** Removes every message and at last the conversation; repeating it after a crash goes on where it stopped. */
   purge(id: string): Promise<void>;
 }

@@ -4,6 +4,7 @@ import type { ContextBinder, TenantServices } from '../context.ts';
 import type { Generations } from '../conversations/generation.ts';
 import { createConversationLoaders } from '../conversations/loaders.ts';
 import type { ConversationStores } from '../conversations/ports.ts';
+import { keptConversations } from '../conversations/retention.ts';
 import { createConversationService } from '../conversations/service.ts';
 import { createTurnService } from '../conversations/turns.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -69,7 +70,8 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const tenant = await tenants.enter(principal, namedTenant);
       if (!event) await countRequest(tenant, principal);
       const scope = { tenantId: tenant.id, principal };
-      const stores = dataOf(tenant.id, tenant.limits);
+      const data = dataOf(tenant.id, tenant.limits);
+      const stores = { ...data, conversations: keptConversations(data.conversations, tenant.conversationRetentionDays, clock) };
       const configuration = createTenantConfiguration({ scope, directory, agents, changed: tenants.changed, clock });
       const conversationLoaders = createConversationLoaders(stores.conversations, stores.messages, stores.cursors);
       const loaders = { ...conversationLoaders, userById: createUserLoader(stores.users) };

@@ -1,5 +1,6 @@
 import type { FairQueue } from '../conversations/fair-queue.ts';
 import type { TurnLog } from '../conversations/generation.ts';
+import type { RetentionLog } from '../conversations/retention.ts';
 import type { ParkedTurn } from '../conversations/ports.ts';
 import type { SweepLog } from '../conversations/sweeper.ts';
 import { answerId, type PlacedTurn } from '../conversations/turn-end.ts';
@@ -66,7 +67,11 @@ export function observe({ log, metrics }: ObservationDependencies) {
   const closings: UsageCloserLog = {
     closingFailed: (work, err) => log.error({ work, err }, 'closing usage failed'),
   };
-  return { turns, sweeps, quotas, closings };
+  const retention: RetentionLog = {
+    expired: (tenantId, conversations) => log.info({ tenantId, conversations }, 'retention is over'),
+    retentionFailed: (tenantId, err) => log.error({ tenantId, err }, 'retention failed'),
+  };
+  return { turns, sweeps, quotas, closings, retention };
 }
 
 /** Gauges of the turns, read at every scrape. */

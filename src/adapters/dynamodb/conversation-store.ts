@@ -4,7 +4,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { pageOf, type Page, type PageRequest } from '../../kernel/page.ts';
 import type { Cursors } from '../../tenancy/cursor.ts';
 import type { TenantId } from '../../tenancy/tenant-id.ts';
-import { absent, equals, present } from './expressions.ts';
+import { above, absent, allOf, atMost, equals, present } from './expressions.ts';
 import { dueAt, type Key, type TenantKeys } from './keys.ts';
 import type { Item, Query, Table } from './table.ts';
 
@@ -98,11 +98,16 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
       return row && stateOf(row);
     },
 
-    async list({ ownerId, agentId }, page) {
+    async list({ ownerId, agentId, activeAfter = null }, page) {
       const list = ownerId === null ? keys.allConversations() : keys.conversationsOf(ownerId);
       const name = `conversations ${ownerId ?? ''} ${agentId ?? ''}`;
       const cursor = cursors.open(name, page);
-      const found = await table.take<ConversationRow>(listQuery(list, page, cursor, agentId), page.size + 1);
+      const shown = [
+        ...(agentId === null ? [] : [equals('agentId', agentId)]),
+        ...(activeAfter === null ? [] : [above('act', activeAfter)]),
+      ];
+      const filter = shown.length > 0 ? { filter: allOf(...shown) } : {};
+      const found = await table.take<ConversationRow>({ ...listQuery(list, page, cursor, agentId), ...filter }, page.size + 1);
       return pageOfRows(found, page, (row) => ({
         cursor: cursors.seal(name, `${row.act}#${row.id}`),
         node: conversationOf(row),
@@ -155,10 +160,17 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
       await table.update(key, changes, equals('turn', turn.id), absent('deleting'));
     },
 
-    async markDeleting(id, dueMs) {
+    async idle(since, count) {
+      // `~` comes after every character of a key: the moment itself is included.
+      const rows = await table.take<ConversationRow>({ ...keys.allConversations(), before: `${since}#~` }, count);
+      return rows.map((row) => row.id);
+    },
+
+    async markDeleting(id, dueMs, idleSince) {
       const key = keys.conversation(id);
       const changes = { set: { deleting: true, ...dueAt(dueMs, key) }, remove: LISTS };
-      const result = await table.update<ConversationRow>(key, changes, present('PK'), absent('deleting'));
+      const unused = idleSince === undefined ? [] : [atMost('act', idleSince)];
+      const result = await table.update<ConversationRow>(key, changes, present('PK'), absent('deleting'), ...unused);
       return result.done ? stateOf(result.item) : null;
     },
 
@@ -179,7 +191,6 @@ function listQuery(
     // With a filter, DynamoDB's limit counts rows before it: read further ahead then.
     limit: agentId === null ? size + 1 : 100,
     ...(cursor !== null && (forward ? { before: cursor } : { after: cursor })),
-    ...(agentId !== null && { filter: equals('agentId', agentId) }),
   };
 }
 

@@ -44,6 +44,14 @@ export const below =
   (name: string, value: unknown): Condition =>
   (bind) =>
     `${bind.name(name)} < ${bind.value(value)}`;
+export const above =
+  (name: string, value: unknown): Condition =>
+  (bind) =>
+    `${bind.name(name)} > ${bind.value(value)}`;
+export const atMost =
+  (name: string, value: unknown): Condition =>
+  (bind) =>
+    `${bind.name(name)} <= ${bind.value(value)}`;
 export const allOf =
   (...conditions: readonly Condition[]): Condition =>
   (bind) =>
