@@ -870,7 +870,7 @@ export type TokenUsage = {
 export type UpdateTenantInput = {
   /** The agents the tenant may call, the default one first: the whole list. */
   readonly agentIds?: InputMaybe<ReadonlyArray<Scalars['String']['input']>>;
-  /** How many days a conversation is kept after its last activity, 1 to 3,652; null: for ever. Conversations that there are follow within a day. */
+  /** How many days a conversation is kept after its last activity, 1 to 3,652; null: for ever. It holds for those there are, too: what is older is hidden within 30 s and removed within the hour. */
   readonly conversationRetentionDays?: InputMaybe<Scalars['Int']['input']>;
   /** The `version` that the change is meant for: another one is `CONFLICT`. */
   readonly expectedVersion?: InputMaybe<Scalars['Int']['input']>;

@@ -71,7 +71,10 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       if (!event) await countRequest(tenant, principal);
       const scope = { tenantId: tenant.id, principal };
       const data = dataOf(tenant.id, tenant.limits);
-      const stores = { ...data, conversations: keptConversations(data.conversations, tenant.conversationRetentionDays, clock) };
+      const stores = {
+        ...data,
+        conversations: keptConversations(data.conversations, tenant.conversationRetentionDays, clock),
+      };
       const configuration = createTenantConfiguration({ scope, directory, agents, changed: tenants.changed, clock });
       const conversationLoaders = createConversationLoaders(stores.conversations, stores.messages, stores.cursors);
       const loaders = { ...conversationLoaders, userById: createUserLoader(stores.users) };

@@ -144,7 +144,7 @@ describe('setting a tenant up', () => {
     );
     const won = rivals.filter((outcome) => outcome.status === 'fulfilled');
     expect(won).toHaveLength(1);
-    expect((await db.tenants.get(slug as TenantId))?.name).toBe(won[0]!.value.tenant.name);
+    expect((await db.tenants.get(slug))?.name).toBe(won[0]!.value.tenant.name);
   });
 
   it('a crash before any of its writes is mended by calling again', async () => {

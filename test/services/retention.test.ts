@@ -98,7 +98,8 @@ describe('an hourly round', () => {
     const { clock, tenantId, conversations, create, retention, sweeper, expired, failed, listed } = open(1);
     const young = await create(0);
     const before = (await storage.rowsOf(tenantId)).map(({ PK, SK }) => `${PK} ${SK}`).sort();
-    for (let n = 0; n < 30; n++) await conversations.create(aConversation(tenantId, { createdAt: isoTime(clock.now() - DAY - n) }));
+    for (let n = 0; n < 30; n++)
+      await conversations.create(aConversation(tenantId, { createdAt: isoTime(clock.now() - DAY - n) }));
     await create(3 * DAY);
     await retention.pass();
     expect(expired).toEqual([31]);

@@ -107,7 +107,10 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
         ...(activeAfter === null ? [] : [above('act', activeAfter)]),
       ];
       const filter = shown.length > 0 ? { filter: allOf(...shown) } : {};
-      const found = await table.take<ConversationRow>({ ...listQuery(list, page, cursor, agentId), ...filter }, page.size + 1);
+      const found = await table.take<ConversationRow>(
+        { ...listQuery(list, page, cursor, agentId), ...filter },
+        page.size + 1,
+      );
       return pageOfRows(found, page, (row) => ({
         cursor: cursors.seal(name, `${row.act}#${row.id}`),
         node: conversationOf(row),
