@@ -43,6 +43,7 @@ const config: CodegenConfig = {
           Conversation: '../src/conversations/model.ts#Conversation as ConversationModel',
           LiveUsage: '../src/usage/model.ts#LiveUsage as LiveUsageModel',
           Message: '../src/conversations/model.ts#Message as MessageModel',
+          ParkedWork: '../src/parked/model.ts#ParkedWork as ParkedWorkModel',
           Session: './models.ts#ShownSession',
           Tenant: '../src/tenants/model.ts#Tenant as TenantModel',
           UsagePoint: '../src/usage/model.ts#UsagePoint as UsagePointModel',

@@ -18,6 +18,7 @@ import { conversation } from './Query/conversation.ts';
 import { conversations } from './Query/conversations.ts';
 import { message } from './Query/message.ts';
 import { node } from './Query/node.ts';
+import { parkedWork } from './Query/parkedWork.ts';
 import { tenant } from './Query/tenant.ts';
 import { tenants } from './Query/tenants.ts';
 import { usageSummary } from './Query/usageSummary.ts';
@@ -34,7 +35,19 @@ import { Viewer } from './Viewer.ts';
 
 /** Every resolver there is. The annotation makes the compiler check each one; `makeExecutableSchema` checks nothing. */
 export const resolvers: Resolvers = {
-  Query: { agents, conversation, conversations, message, node, tenant, tenants, usageSummary, usageTimeSeries, viewer },
+  Query: {
+    agents,
+    conversation,
+    conversations,
+    message,
+    node,
+    parkedWork,
+    tenant,
+    tenants,
+    usageSummary,
+    usageTimeSeries,
+    viewer,
+  },
   Mutation: {
     cancelMessage,
     createConversation,

@@ -3,6 +3,7 @@ import type { GraphQLResolveInfo, GraphQLScalarType, GraphQLScalarTypeConfig } f
 import type { Agent as AgentModel } from '../src/agents/model.ts';
 import type { AgentUsage as AgentUsageModel, LiveUsage as LiveUsageModel, UsagePoint as UsagePointModel, UsageSummary as UsageSummaryModel, UserUsage as UserUsageModel } from '../src/usage/model.ts';
 import type { Conversation as ConversationModel, Message as MessageModel } from '../src/conversations/model.ts';
+import type { ParkedWork as ParkedWorkModel } from '../src/parked/model.ts';
 import type { ShownSession, ShownUser, ShownViewer } from './models.ts';
 import type { Tenant as TenantModel } from '../src/tenants/model.ts';
 import type { RequestContext, InTenant, SignedIn, Public } from '../src/context.ts';
@@ -19,6 +20,19 @@ export type Scalars = {
   Float: { input: number; output: number; }
   /** A moment in UTC with milliseconds, in the form of RFC 3339: `2026-11-20T17:33:17.000Z`. */
   DateTime: { input: Date; output: Date | string; }
+};
+
+/** The usage of one action group. */
+export type ActionGroupUsage = {
+  readonly __typename?: 'ActionGroupUsage';
+  /** The action group's name at Bedrock; null where no trace named it. */
+  readonly actionGroup: Maybe<Scalars['String']['output']>;
+  /** Their mean latency, in milliseconds. */
+  readonly averageLatencyMs: Scalars['Float']['output'];
+  /** Calls of its tools. */
+  readonly calls: Scalars['Int']['output'];
+  /** The share that never came back, 0 to 1. */
+  readonly errorRate: Scalars['Float']['output'];
 };
 
 /** Something that answers: an agent on Amazon Bedrock, under this installation's own name for it. */
@@ -234,6 +248,21 @@ export type HourUsage = {
   readonly invocations: Scalars['Int']['output'];
   /** Their tokens. */
   readonly tokens: TokenTotals;
+};
+
+/** The usage of one knowledge base. */
+export type KnowledgeBaseUsage = {
+  readonly __typename?: 'KnowledgeBaseUsage';
+  /** Their mean latency, in milliseconds. */
+  readonly averageLatencyMs: Scalars['Float']['output'];
+  /** The share that brought nothing back because the call broke off, 0 to 1. */
+  readonly errorRate: Scalars['Float']['output'];
+  /** The knowledge base's id at Bedrock; null where no trace named it. */
+  readonly knowledgeBaseId: Maybe<Scalars['String']['output']>;
+  /** Queries to it. */
+  readonly queries: Scalars['Int']['output'];
+  /** Passages that they brought back. */
+  readonly results: Scalars['Int']['output'];
 };
 
 /** The counters of the current UTC day and month. */
@@ -567,6 +596,47 @@ export type PageInfo = {
   readonly startCursor: Maybe<Scalars['String']['output']>;
 };
 
+/**
+ * A piece of work that failed five times and was put aside, so that it holds up nothing else. Nothing of it is lost: an operator has it
+ * tried again, with `npm run turns:retry`, when the cause is gone.
+ */
+export type ParkedWork = {
+  readonly __typename?: 'ParkedWork';
+  /** The conversation it belongs to; null for work that belongs to none. */
+  readonly conversationId: Maybe<Scalars['ID']['output']>;
+  /** Of a turn the turn's id, as in the usage export. */
+  readonly id: Scalars['ID']['output'];
+  /** What it is. */
+  readonly kind: ParkedWorkKind;
+  /** When it was put aside. */
+  readonly parkedAt: Scalars['DateTime']['output'];
+};
+
+/** A page of parked work, put aside last first. */
+export type ParkedWorkConnection = {
+  readonly __typename?: 'ParkedWorkConnection';
+  /** The rows with their cursors. */
+  readonly edges: ReadonlyArray<ParkedWorkEdge>;
+  /** The rows alone. */
+  readonly nodes: ReadonlyArray<ParkedWork>;
+  /** Where the page stands. */
+  readonly pageInfo: PageInfo;
+};
+
+/** A piece of parked work in a list. */
+export type ParkedWorkEdge = {
+  readonly __typename?: 'ParkedWorkEdge';
+  /** Where this row stands; send it as `after` or `before`. */
+  readonly cursor: Scalars['String']['output'];
+  /** The work. */
+  readonly node: ParkedWork;
+};
+
+/** What can be put aside. */
+export type ParkedWorkKind =
+  /** A turn whose end could not be stored or metered. */
+  | 'TURN';
+
 /** Percentiles by nearest rank, each within 2 % of the true value; 0 where there is nothing to rank. */
 export type Percentiles = {
   readonly __typename?: 'Percentiles';
@@ -593,6 +663,8 @@ export type Query = {
   readonly message: Maybe<Message>;
   /** The object with this id, by the rule of its type's own root field; null if there is none or the caller may not see it. */
   readonly node: Maybe<Node>;
+  /** The tenant's work that was put aside. Usually there is none; until it is retried, the usage of a turn in it is missing. */
+  readonly parkedWork: ParkedWorkConnection;
   /** The tenant the call acts in. */
   readonly tenant: Tenant;
   /** Every tenant of the installation, in alphabetical order of their slugs. */
@@ -634,6 +706,15 @@ export type QueryMessageArgs = {
 /** Reading. Every field either needs a tenant (`@tenantScoped`), a role (`@hasRole`), or is open to all (`@public`). */
 export type QueryNodeArgs = {
   id: Scalars['ID']['input'];
+};
+
+
+/** Reading. Every field either needs a tenant (`@tenantScoped`), a role (`@hasRole`), or is open to all (`@public`). */
+export type QueryParkedWorkArgs = {
+  after: InputMaybe<Scalars['String']['input']>;
+  before: InputMaybe<Scalars['String']['input']>;
+  first: InputMaybe<Scalars['Int']['input']>;
+  last: InputMaybe<Scalars['Int']['input']>;
 };
 
 
@@ -982,10 +1063,14 @@ export type UsageSummary = {
   readonly __typename?: 'UsageSummary';
   /** Runtime invocations: the turns that reached an agent. */
   readonly agents: ServiceUsage;
+  /** By action group, most calls first. */
+  readonly byActionGroup: ReadonlyArray<ActionGroupUsage>;
   /** By agent, most tokens first. */
   readonly byAgent: ReadonlyArray<AgentUsage>;
   /** By hour of the day: 24 rows, UTC. */
   readonly byHourOfDay: ReadonlyArray<HourUsage>;
+  /** By knowledge base, most queries first. */
+  readonly byKnowledgeBase: ReadonlyArray<KnowledgeBaseUsage>;
   /** By model, most tokens first. */
   readonly byModel: ReadonlyArray<ModelUsage>;
   /** By service: one row each. */
@@ -1168,6 +1253,7 @@ export type ResolversInterfaceTypes<_RefType extends Record<string, unknown>> = 
 
 /** Mapping between all available schema types and the resolvers types */
 export type ResolversTypes = {
+  ActionGroupUsage: ResolverTypeWrapper<ActionGroupUsage>;
   Agent: ResolverTypeWrapper<AgentModel>;
   AgentUsage: ResolverTypeWrapper<AgentUsageModel>;
   Boolean: ResolverTypeWrapper<Scalars['Boolean']['output']>;
@@ -1192,6 +1278,7 @@ export type ResolversTypes = {
   HourUsage: ResolverTypeWrapper<HourUsage>;
   ID: ResolverTypeWrapper<Scalars['ID']['output']>;
   Int: ResolverTypeWrapper<Scalars['Int']['output']>;
+  KnowledgeBaseUsage: ResolverTypeWrapper<KnowledgeBaseUsage>;
   LiveUsage: ResolverTypeWrapper<LiveUsageModel>;
   Message: ResolverTypeWrapper<MessageModel>;
   MessageCancelled: ResolverTypeWrapper<Omit<MessageCancelled, 'message'> & { message: ResolversTypes['Message'] }>;
@@ -1212,6 +1299,10 @@ export type ResolversTypes = {
   NamedServiceUsage: ResolverTypeWrapper<NamedServiceUsage>;
   Node: ResolverTypeWrapper<ResolversInterfaceTypes<ResolversTypes>['Node']>;
   PageInfo: ResolverTypeWrapper<PageInfo>;
+  ParkedWork: ResolverTypeWrapper<ParkedWorkModel>;
+  ParkedWorkConnection: ResolverTypeWrapper<Omit<ParkedWorkConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversTypes['ParkedWorkEdge']>, nodes: ReadonlyArray<ResolversTypes['ParkedWork']> }>;
+  ParkedWorkEdge: ResolverTypeWrapper<Omit<ParkedWorkEdge, 'node'> & { node: ResolversTypes['ParkedWork'] }>;
+  ParkedWorkKind: ParkedWorkKind;
   Percentiles: ResolverTypeWrapper<Percentiles>;
   Query: ResolverTypeWrapper<Record<PropertyKey, never>>;
   RenameConversationInput: RenameConversationInput;
@@ -1248,6 +1339,7 @@ export type ResolversTypes = {
 
 /** Mapping between all available schema types and the resolvers parents */
 export type ResolversParentTypes = {
+  ActionGroupUsage: ActionGroupUsage;
   Agent: AgentModel;
   AgentUsage: AgentUsageModel;
   Boolean: Scalars['Boolean']['output'];
@@ -1272,6 +1364,7 @@ export type ResolversParentTypes = {
   HourUsage: HourUsage;
   ID: Scalars['ID']['output'];
   Int: Scalars['Int']['output'];
+  KnowledgeBaseUsage: KnowledgeBaseUsage;
   LiveUsage: LiveUsageModel;
   Message: MessageModel;
   MessageCancelled: Omit<MessageCancelled, 'message'> & { message: ResolversParentTypes['Message'] };
@@ -1290,6 +1383,9 @@ export type ResolversParentTypes = {
   NamedServiceUsage: NamedServiceUsage;
   Node: ResolversInterfaceTypes<ResolversParentTypes>['Node'];
   PageInfo: PageInfo;
+  ParkedWork: ParkedWorkModel;
+  ParkedWorkConnection: Omit<ParkedWorkConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversParentTypes['ParkedWorkEdge']>, nodes: ReadonlyArray<ResolversParentTypes['ParkedWork']> };
+  ParkedWorkEdge: Omit<ParkedWorkEdge, 'node'> & { node: ResolversParentTypes['ParkedWork'] };
   Percentiles: Percentiles;
   Query: Record<PropertyKey, never>;
   RenameConversationInput: RenameConversationInput;
@@ -1336,6 +1432,13 @@ export type TenantOwnedDirectiveResolver<Result, Parent, ContextType = RequestCo
 export type TenantScopedDirectiveArgs = { };
 
 export type TenantScopedDirectiveResolver<Result, Parent, ContextType = RequestContext, Args = TenantScopedDirectiveArgs> = DirectiveResolverFn<Result, Parent, ContextType, Args>;
+
+export type ActionGroupUsageResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['ActionGroupUsage'] = ResolversParentTypes['ActionGroupUsage']> = {
+  actionGroup?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
+  averageLatencyMs?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  calls?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
+  errorRate?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+};
 
 export type AgentResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Agent'] = ResolversParentTypes['Agent']> = {
   description?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
@@ -1415,6 +1518,14 @@ export type HourUsageResolvers<ContextType = RequestContext, ParentType extends 
   hour?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
   invocations?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
   tokens?: Resolver<ResolversTypes['TokenTotals'], ParentType, ContextType>;
+};
+
+export type KnowledgeBaseUsageResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['KnowledgeBaseUsage'] = ResolversParentTypes['KnowledgeBaseUsage']> = {
+  averageLatencyMs?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  errorRate?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  knowledgeBaseId?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
+  queries?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
+  results?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
 };
 
 export type LiveUsageResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['LiveUsage'] = ResolversParentTypes['LiveUsage']> = {
@@ -1546,6 +1657,24 @@ export type PageInfoResolvers<ContextType = RequestContext, ParentType extends R
   startCursor?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
 };
 
+export type ParkedWorkResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['ParkedWork'] = ResolversParentTypes['ParkedWork']> = {
+  conversationId?: Resolver<Maybe<ResolversTypes['ID']>, ParentType, ContextType>;
+  id?: Resolver<ResolversTypes['ID'], ParentType, ContextType>;
+  kind?: Resolver<ResolversTypes['ParkedWorkKind'], ParentType, ContextType>;
+  parkedAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
+};
+
+export type ParkedWorkConnectionResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['ParkedWorkConnection'] = ResolversParentTypes['ParkedWorkConnection']> = {
+  edges?: Resolver<ReadonlyArray<ResolversTypes['ParkedWorkEdge']>, ParentType, ContextType>;
+  nodes?: Resolver<ReadonlyArray<ResolversTypes['ParkedWork']>, ParentType, ContextType>;
+  pageInfo?: Resolver<ResolversTypes['PageInfo'], ParentType, ContextType>;
+};
+
+export type ParkedWorkEdgeResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['ParkedWorkEdge'] = ResolversParentTypes['ParkedWorkEdge']> = {
+  cursor?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  node?: Resolver<ResolversTypes['ParkedWork'], ParentType, ContextType>;
+};
+
 export type PercentilesResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Percentiles'] = ResolversParentTypes['Percentiles']> = {
   p50?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
   p90?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
@@ -1559,6 +1688,7 @@ export type QueryResolvers<ContextType = RequestContext, ParentType extends Reso
   conversations: Resolver<ResolversTypes['ConversationConnection'], ParentType, InTenant<ContextType>, Partial<QueryConversationsArgs>>;
   message: Resolver<Maybe<ResolversTypes['Message']>, ParentType, InTenant<ContextType>, RequireFields<QueryMessageArgs, 'id'>>;
   node: Resolver<Maybe<ResolversTypes['Node']>, ParentType, InTenant<ContextType>, RequireFields<QueryNodeArgs, 'id'>>;
+  parkedWork: Resolver<ResolversTypes['ParkedWorkConnection'], ParentType, SignedIn<InTenant<ContextType>>, Partial<QueryParkedWorkArgs>>;
   tenant: Resolver<ResolversTypes['Tenant'], ParentType, InTenant<ContextType>>;
   tenants: Resolver<ResolversTypes['TenantConnection'], ParentType, SignedIn<ContextType>, RequireFields<QueryTenantsArgs, 'first'>>;
   usageSummary: Resolver<ResolversTypes['UsageSummary'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<QueryUsageSummaryArgs, 'end' | 'start'>>;
@@ -1662,8 +1792,10 @@ export type UsagePointResolvers<ContextType = RequestContext, ParentType extends
 
 export type UsageSummaryResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageSummary'] = ResolversParentTypes['UsageSummary']> = {
   agents?: Resolver<ResolversTypes['ServiceUsage'], ParentType, ContextType>;
+  byActionGroup?: Resolver<ReadonlyArray<ResolversTypes['ActionGroupUsage']>, ParentType, ContextType>;
   byAgent?: Resolver<ReadonlyArray<ResolversTypes['AgentUsage']>, ParentType, ContextType>;
   byHourOfDay?: Resolver<ReadonlyArray<ResolversTypes['HourUsage']>, ParentType, ContextType>;
+  byKnowledgeBase?: Resolver<ReadonlyArray<ResolversTypes['KnowledgeBaseUsage']>, ParentType, ContextType>;
   byModel?: Resolver<ReadonlyArray<ResolversTypes['ModelUsage']>, ParentType, ContextType>;
   byService?: Resolver<ReadonlyArray<ResolversTypes['NamedServiceUsage']>, ParentType, ContextType>;
   byUser?: Resolver<ReadonlyArray<ResolversTypes['UserUsage']>, ParentType, InTenant<ContextType>, RequireFields<UsageSummaryByUserArgs, 'first'>>;
@@ -1708,6 +1840,7 @@ export type ViewerResolvers<ContextType = RequestContext, ParentType extends Res
 };
 
 export type Resolvers<ContextType = RequestContext> = {
+  ActionGroupUsage?: ActionGroupUsageResolvers<ContextType>;
   Agent?: AgentResolvers<ContextType>;
   AgentUsage?: AgentUsageResolvers<ContextType>;
   Citation?: CitationResolvers<ContextType>;
@@ -1721,6 +1854,7 @@ export type Resolvers<ContextType = RequestContext> = {
   DeleteConversationPayload?: DeleteConversationPayloadResolvers<ContextType>;
   FeatureFlag?: FeatureFlagResolvers<ContextType>;
   HourUsage?: HourUsageResolvers<ContextType>;
+  KnowledgeBaseUsage?: KnowledgeBaseUsageResolvers<ContextType>;
   LiveUsage?: LiveUsageResolvers<ContextType>;
   Message?: MessageResolvers<ContextType>;
   MessageCancelled?: MessageCancelledResolvers<ContextType>;
@@ -1739,6 +1873,9 @@ export type Resolvers<ContextType = RequestContext> = {
   NamedServiceUsage?: NamedServiceUsageResolvers<ContextType>;
   Node?: NodeResolvers<ContextType>;
   PageInfo?: PageInfoResolvers<ContextType>;
+  ParkedWork?: ParkedWorkResolvers<ContextType>;
+  ParkedWorkConnection?: ParkedWorkConnectionResolvers<ContextType>;
+  ParkedWorkEdge?: ParkedWorkEdgeResolvers<ContextType>;
   Percentiles?: PercentilesResolvers<ContextType>;
   Query?: QueryResolvers<ContextType>;
   SendMessagePayload?: SendMessagePayloadResolvers<ContextType>;

@@ -20,6 +20,19 @@ export async function createTables({ region, tablePrefix, storage }: Config): Pr
   say(`The tables ${tablePrefix}app, ${tablePrefix}usage and ${tablePrefix}audit are there.`);
 }
 
+/** `npm run turns:parked`: the turns that were put aside, of all tenants. With the embedded engine, stop the server first. */
+export async function listParkedTurns(config: Config, surroundings: Surroundings): Promise<void> {
+  const { db, engine } = await openStorage(config, surroundings);
+  try {
+    const parked = await db.due.parked();
+    for (const { tenantId, turnId, parkedAt } of parked) say(`${tenantId} ${turnId}, put aside at ${parkedAt}`);
+    if (parked.length === 0) say('No turn was put aside.');
+  } finally {
+    db.close();
+    await engine.close();
+  }
+}
+
 /**
  * `npm run turns:retry`: has the turns that were put aside repaired again, by whichever instance sweeps next. With the embedded
  * engine the server has to be stopped meanwhile: the engine lives in it.

@@ -5,6 +5,8 @@ import type { ConversationLoaders } from './conversations/loaders.ts';
 import type { ConversationService } from './conversations/service.ts';
 import type { TurnService } from './conversations/turns.ts';
 import type { AppError } from './kernel/errors.ts';
+import type { Page, PageArguments } from './kernel/page.ts';
+import type { ParkedWork } from './parked/model.ts';
 import type { Principal } from './tenancy/principal.ts';
 import type { TenantScope } from './tenancy/scope.ts';
 import type { TenantConfiguration } from './tenants/configuration.ts';
@@ -60,6 +62,8 @@ export interface TenantServices {
   readonly usage: UsageService;
   readonly liveUsage: () => AsyncIterableIterator<LiveUsage>;
   readonly exports: UsageExports;
+  /** @throws BAD_USER_INPUT for paging arguments that do not go together. */
+  readonly parkedWork: (page: PageArguments) => Promise<Page<ParkedWork>>;
   readonly loaders: ConversationLoaders & { readonly userById: DataLoader<string, User | null> };
 }
 

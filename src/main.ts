@@ -6,7 +6,7 @@ import { createAgentCatalogue } from './agents/catalogue.ts';
 import { hashChosen } from './auth/passwords.ts';
 import { createAuthService } from './auth/service.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
-import { createTables, reconcileUsage, retryParkedTurns } from './commands.ts';
+import { createTables, listParkedTurns, reconcileUsage, retryParkedTurns } from './commands.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
 import { createFairQueue } from './conversations/fair-queue.ts';
 import { createGenerations } from './conversations/generation.ts';
@@ -62,7 +62,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   const dataOf = (tenantId: TenantId, limits = UNLIMITED): TenantData => {
     const { usage: store, quota: quotaStore, ...stores } = db.forTenant(tenantId);
     const changed = () => shared.usageChanges.changed(tenantId);
-    const usage = createUsageService({ tenantId, store, prices, changed, clock });
+    const usage = createUsageService({ tenantId, store, prices, changed });
     const quota = createTokenQuota({ store: quotaStore, limits, reserveTokens: config.quotaReserveTokens, changed });
     const liveUsage = (to: TokenLimits) => liveUsages.watch({ tenantId, store, quota: quotaStore }, to);
     const streams = shared.streamLogs.forTenant(tenantId);
@@ -73,7 +73,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     sessionsOf: (home) => db.forTenant(home).sessions,
     hasher,
     tokens,
-    meter: { recordSignIn: (tenantId, userId, latencyMs) => dataOf(tenantId).usage.recordSignIn(userId, latencyMs) },
+    meter: { recordSignIn: (tenantId, signIn) => dataOf(tenantId).usage.recordSignIn(signIn) },
     clock,
     refreshTtlMs,
   });
@@ -197,6 +197,7 @@ async function main() {
   const log = createLogger(config.logLevel);
   const surroundings = { clock: systemClock, log };
   if (process.argv[2] === 'create-tables') return createTables(config);
+  if (process.argv[2] === 'list-parked-turns') return listParkedTurns(config, surroundings);
   if (process.argv[2] === 'retry-turns') return retryParkedTurns(config, surroundings);
   if (process.argv[2] === 'reconcile-usage') return reconcileUsage(config, surroundings, process.argv.slice(3));
   const product = await start(config, surroundings);

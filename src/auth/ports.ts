@@ -31,7 +31,16 @@ export interface AccessTokens {
   verify(token: string): Promise<Principal>;
 }
 
+/** How somebody signed in. */
+export interface SignIn {
+  /** That of the session it began. */
+  readonly id: string;
+  readonly userId: string;
+  readonly identityProvider: 'PASSWORD';
+  readonly latencyMs: number;
+}
+
 /** Counts sign-ins as usage. */
 export interface SignInMeter {
-  recordSignIn(tenantId: TenantId, userId: string, latencyMs: number): Promise<void>;
+  recordSignIn(tenantId: TenantId, signIn: SignIn): Promise<void>;
 }

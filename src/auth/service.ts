@@ -103,7 +103,12 @@ export function createAuthService(deps: AuthDependencies): AuthService {
       const secret = newSecret();
       await sessionsOf(home).create(stored(named, secret));
       const session = await grant(named, account, secret);
-      if (!isOperator(session.principal)) await meter.recordSignIn(home, account.userId, clock.now() - startedAt);
+      if (!isOperator(session.principal)) {
+        const { userId, sessionId: id } = named;
+        await meter.recordSignIn(home, {
+          ...{ id, userId, identityProvider: 'PASSWORD', latencyMs: clock.now() - startedAt },
+        });
+      }
       return session;
     },
 

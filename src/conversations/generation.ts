@@ -6,7 +6,7 @@ import type { FairQueue, Place } from './fair-queue.ts';
 import type { Conversation } from './model.ts';
 import type { AnswerSource, ConversationStores, TurnSignals } from './ports.ts';
 import { createStreamWriter, type StreamWriter } from './stream-writer.ts';
-import { answerId, endTurn, INTERRUPTED, meterLateTokens, type AnswerEnd, type PlacedTurn } from './turn-end.ts';
+import { answerId, endTurn, INTERRUPTED, type AnswerEnd, type PlacedTurn } from './turn-end.ts';
 import { keepUp, type StopReason } from './upkeep.ts';
 
 /** How often a waiting turn tells its readers how far it is. */
@@ -126,7 +126,8 @@ export function createGenerations(deps: GenerationDependencies): Generations {
       // Otherwise another process ended it before, and this one had not noticed yet.
       if (inputTokens === end.metering.inputTokens && outputTokens === end.metering.outputTokens) return;
     } else await stores.streams.leave(answerId(turn));
-    void meterLateTokens(stores, turn, end.metering, clock).catch((error: unknown) => log.turnLeft(turn, error));
+    // The other knew of the last checkpoint only.
+    await stores.turns.report(turn, end.metering.models, clock.now());
   }
 
   /** Waits for its turn, and tells the readers how far it is. */

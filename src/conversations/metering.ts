@@ -1,22 +1,30 @@
-import type { TokenUsage } from './model.ts';
+import type { ModelUse, TokenUsage } from './model.ts';
 import type { AnswerPart } from './ports.ts';
 
 /** Characters per token assumed where a model never said what it used. English prose averages about four. */
 const CHARACTERS_PER_TOKEN = 4;
 
-/** Latencies, in milliseconds, of the calls to one service that ended during a turn, and how many of them failed. */
-export interface ServiceCalls {
-  readonly latenciesMs: readonly number[];
+/** The calls of one thing of a service: of one knowledge base, action group or memory. */
+export interface TargetCalls {
+  /** A knowledge base's or memory's id, or an action group's name; null where no trace named it. */
+  readonly name: string | null;
+  readonly calls: number;
   readonly failures: number;
+  /** Those of them whose latency is known, and the sum of it. */
+  readonly measured: number;
+  readonly latencyMs: number;
+  /** Passages they brought back. */
+  readonly results: number;
 }
 
-/** What one model was used for. */
-export interface ModelUse {
-  /** Null where nobody named it. */
-  readonly modelId: string | null;
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  readonly estimatedTokens: number;
+/** The calls to one service that ended during a turn. */
+export interface ServiceCalls {
+  readonly calls: number;
+  readonly failures: number;
+  /** In milliseconds, of the calls whose latency is known. */
+  readonly latenciesMs: readonly number[];
+  /** The same calls by what was called, in the order in which it was first. */
+  readonly targets: readonly TargetCalls[];
 }
 
 /** What one turn used, whatever became of it. */
@@ -36,13 +44,20 @@ export interface TurnMetering {
   readonly latencyMs: number;
   /** From the start of the turn to the first text; null when none came. */
   readonly firstTextMs: number | null;
+  /** What Bedrock names the calls to the agent by, for its support: of the attempts that it answered. */
+  readonly requestIds: readonly string[];
+  /** The agent's own session. */
+  readonly sessionId: string | null;
+  /** Trace events, and what they name their steps by: the first hundred. */
   readonly traces: number;
+  readonly traceIds: readonly string[];
   readonly memory: ServiceCalls;
   readonly knowledgeBase: ServiceCalls;
   readonly actionGroup: ServiceCalls;
 }
 
-const NO_CALLS: ServiceCalls = { latenciesMs: [], failures: 0 };
+const NO_CALLS: ServiceCalls = { calls: 0, failures: 0, latenciesMs: [], targets: [] };
+const TRACE_IDS_MAX = 100;
 
 /** A turn that never reached an agent. */
 export const NOTHING_USED: TurnMetering = {
@@ -55,7 +70,10 @@ export const NOTHING_USED: TurnMetering = {
   modelId: null,
   latencyMs: 0,
   firstTextMs: null,
+  requestIds: [],
+  sessionId: null,
   traces: 0,
+  traceIds: [],
   memory: NO_CALLS,
   knowledgeBase: NO_CALLS,
   actionGroup: NO_CALLS,
@@ -84,10 +102,32 @@ function withTokens(sum: TurnMetering, more: ModelUse): TurnMetering {
 
 const estimate = (characters: number): number => Math.ceil(characters / CHARACTERS_PER_TOKEN);
 
-const addCall = (calls: ServiceCalls, part: Extract<AnswerPart, { type: 'activity' }>): ServiceCalls => ({
-  latenciesMs: [...calls.latenciesMs, part.latencyMs],
-  failures: calls.failures + (part.failed ? 1 : 0),
-});
+function addCall(sum: ServiceCalls, part: Extract<AnswerPart, { type: 'activity' }>): ServiceCalls {
+  const { name, latencyMs, results } = part;
+  const failures = part.failed ? 1 : 0;
+  const before = sum.targets.find((target) => target.name === name);
+  const target = {
+    name,
+    calls: (before?.calls ?? 0) + 1,
+    failures: (before?.failures ?? 0) + failures,
+    measured: (before?.measured ?? 0) + (latencyMs === null ? 0 : 1),
+    latencyMs: (before?.latencyMs ?? 0) + (latencyMs ?? 0),
+    results: (before?.results ?? 0) + results,
+  };
+  return {
+    calls: sum.calls + 1,
+    failures: sum.failures + failures,
+    latenciesMs: latencyMs === null ? sum.latenciesMs : [...sum.latenciesMs, latencyMs],
+    targets: before ? sum.targets.map((each) => (each === before ? target : each)) : [...sum.targets, target],
+  };
+}
+
+/** With one more trace event. Its id is kept once, and no more of them than a row should hold. */
+function withTrace(sum: TurnMetering, traceId: string | null): TurnMetering {
+  const { traces, traceIds } = sum;
+  const known = traceId === null || traceIds.includes(traceId) || traceIds.length === TRACE_IDS_MAX;
+  return { ...sum, traces: traces + 1, traceIds: known ? traceIds : [...traceIds, traceId] };
+}
 
 const SERVICE_FIELD = { MEMORY: 'memory', KNOWLEDGE_BASE: 'knowledgeBase', ACTION_GROUP: 'actionGroup' } as const;
 
@@ -148,7 +188,10 @@ export function readMeter(questionCharacters: number): TurnMeterReading {
           break;
         }
         case 'trace':
-          sum = { ...sum, traces: sum.traces + 1 };
+          sum = withTrace(sum, part.traceId);
+          break;
+        case 'request':
+          sum = { ...sum, requestIds: [...sum.requestIds, part.requestId], sessionId: part.sessionId ?? sum.sessionId };
           break;
         case 'citation':
         case 'action':
@@ -175,16 +218,16 @@ export function withUnreported(
   return withTokens(stored, { modelId: stored.modelId, ...use });
 }
 
-/** What one metering of a turn has beyond another one, by model: nothing where they agree. */
-export function lateUse(whole: TurnMetering, recorded: TurnMetering): readonly ModelUse[] {
+/** What a turn used in truth beyond what was recorded of it, by model: nothing where they agree, negative where it had been estimated too high. */
+export function lateUse(whole: readonly ModelUse[], recorded: TurnMetering): readonly ModelUse[] {
   const negative = recorded.models.map((use) => ({
     modelId: use.modelId,
     inputTokens: -use.inputTokens,
     outputTokens: -use.outputTokens,
     estimatedTokens: -use.estimatedTokens,
   }));
-  const { models } = negative.reduce(withTokens, whole);
-  return models.filter((use) => use.inputTokens !== 0 || use.outputTokens !== 0);
+  const { models } = negative.reduce(withTokens, { ...NOTHING_USED, models: whole });
+  return models.filter((use) => use.inputTokens !== 0 || use.outputTokens !== 0 || use.estimatedTokens !== 0);
 }
 
 /** A turn's usage as its message shows it. */

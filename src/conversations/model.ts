@@ -43,6 +43,15 @@ export interface TokenUsage {
   readonly estimated: boolean;
 }
 
+/** What one model was used for. */
+export interface ModelUse {
+  /** Null where nobody named it. */
+  readonly modelId: string | null;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly estimatedTokens: number;
+}
+
 export interface Message {
   readonly tenantId: TenantId;
   readonly id: string;
@@ -82,6 +91,8 @@ export interface Turn {
   readonly key: string;
   readonly conversationId: string;
   readonly ownerId: string;
+  /** The sign-in it was asked under; null where the caller's credential is none. */
+  readonly signInId: string | null;
   /** What the user wrote; null once the turn is done, when the messages hold it. */
   readonly content: string | null;
   /** A SHA-256 of the content, to tell a repeated send from another one. */
@@ -96,6 +107,11 @@ export interface Turn {
   readonly repairs: number;
   /** Whether it was put aside because no repair ended it: nobody claims it until somebody has it retried. */
   readonly parked: boolean;
+  /**
+   * What its agent was used for in truth, told by a process that had been taken for dead and came back; null: none did. It is
+   * metered when the turn ends.
+   */
+  readonly reported: readonly ModelUse[] | null;
 }
 
 /** An event of an answer's stream, without the message id, which the stream's key holds. */

@@ -1,7 +1,7 @@
 import type { Page, PageRequest } from '../kernel/page.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { Citation, Conversation, Message, MessageOutcome, StreamEvent, Turn } from './model.ts';
-import type { ModelUse, TurnMetering } from './metering.ts';
+import type { Citation, Conversation, Message, MessageOutcome, ModelUse, StreamEvent, Turn } from './model.ts';
+import type { TurnMetering } from './metering.ts';
 
 /** What stands in a locked conversation: the turn that runs there and the place of its user message. */
 export interface ConversationLock {
@@ -103,9 +103,14 @@ export interface TurnStore {
   park(turn: Turn, sequence: number | null, at: number): Promise<void>;
   /** Has a turn that was put aside repaired again, as if for the first time. False when it is not parked. */
   unpark(key: string, now: number): Promise<boolean>;
+  /**
+   * Has what a turn's agent was used for in truth metered: by whoever is ending the turn, or where it has ended, by a repair that is due
+   * at once. Nothing happens where the row is gone.
+   */
+  report(turn: Turn, models: readonly ModelUse[], now: number): Promise<void>;
   /** Removes the row of a turn that was refused, so that its key is free again. Nothing happens when somebody else has taken the turn. */
   discard(turn: Turn): Promise<void>;
-  /** Ends the turn: it is due no more, and its key is kept until `keepUntil`. */
+  /** Ends the turn: it is due no more, and its key is kept until `keepUntil`. Where more was reported than `turn` knows, it stays due. */
   finish(turn: Turn, keepUntil: number): Promise<void>;
 }
 
@@ -205,11 +210,18 @@ export type AnswerPart =
   | {
       readonly type: 'activity';
       readonly service: 'MEMORY' | 'KNOWLEDGE_BASE' | 'ACTION_GROUP';
-      readonly latencyMs: number;
+      /** Which knowledge base, action group or memory; null where nothing says. */
+      readonly name: string | null;
+      /** Null: unknown. */
+      readonly latencyMs: number | null;
+      /** Passages that it brought back. */
+      readonly results: number;
       readonly failed: boolean;
     }
-  /** A trace event was received. Its content never leaves the adapter. */
-  | { readonly type: 'trace' };
+  /** The agent answered, or refused, the call: what it names the call by, and its own session. */
+  | { readonly type: 'request'; readonly requestId: string; readonly sessionId: string | null }
+  /** A trace event was received: what it names its step by. Its content never leaves the adapter. */
+  | { readonly type: 'trace'; readonly traceId: string | null };
 
 /** Asks the agents. */
 export interface AnswerSource {
@@ -226,6 +238,7 @@ export interface TurnRecord extends TurnMetering {
   readonly conversationId: string;
   readonly userId: string;
   readonly agentId: string;
+  readonly signInId: string | null;
   /** Whether it is the first turn of its conversation. */
   readonly first: boolean;
   readonly status: Exclude<Message['status'], 'STREAMING'>;

@@ -1,14 +1,15 @@
-import { isoTime, sleep, type Clock } from '../kernel/clock.ts';
-import { lateUse, NOTHING_USED, tokenUsage, type ModelUse, type TurnMetering } from './metering.ts';
+import { isoTime, type Clock } from '../kernel/clock.ts';
+import { lateUse, NOTHING_USED, tokenUsage, type TurnMetering } from './metering.ts';
 import {
   messageId,
   type Conversation,
   type Message,
   type MessageError,
   type MessageOutcome,
+  type ModelUse,
   type Turn,
 } from './model.ts';
-import type { ConversationStores } from './ports.ts';
+import type { ConversationStores, EndedMessage } from './ports.ts';
 
 /** How long an idempotency key is kept after its turn has ended. */
 export const TURN_KEEP_MS = 24 * 60 * 60 * 1000;
@@ -128,6 +129,7 @@ export async function endTurn(
       conversationId: turn.conversationId,
       userId: turn.ownerId,
       agentId: message.agentId ?? '',
+      signInId: turn.signInId,
       first: turn.sequence === 1,
       status: message.status === 'STREAMING' ? end.status : message.status,
       errorCode: message.error?.code ?? null,
@@ -136,47 +138,35 @@ export async function endTurn(
   const metered = ended?.metering ?? NOTHING_USED;
   const { inputTokens, outputTokens } = metered;
   await stores.quota.settle(turn.id, inputTokens + outputTokens, { fence: repaired });
+  if (ended && turn.reported) await meterReported(stores, turn, turn.reported, ended);
   await stores.conversations.unlock(turn);
   if (ended) await tellReaders(stores.streams, ended.message);
   await stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
   return metered;
 }
 
-/** How often, and how many times, a process that lost its turn looks whether the other has ended it: over two leases. */
-const LATE_LOOK_MS = 2_000;
-const LATE_LOOKS = 90;
-
-/**
- * Meters what a turn used beyond what was recorded when another process ended it: that one knew only of the last checkpoint.
- * The difference may be negative, where what was recorded had been estimated.
- */
-export async function meterLateTokens(
-  stores: ConversationStores,
+/** Meters what a turn used beyond what was recorded when it ended: whoever ended it knew only of the last checkpoint. */
+async function meterReported(
+  { meter, quota }: ConversationStores,
   turn: PlacedTurn,
-  metering: TurnMetering,
-  clock: Clock,
+  reported: readonly ModelUse[],
+  { message, metering }: EndedMessage,
 ): Promise<void> {
-  let ended = await stores.messages.draft(answerId(turn));
-  for (let looks = 1; ended?.message.status === 'STREAMING' && looks < LATE_LOOKS; looks++) {
-    await sleep(clock, LATE_LOOK_MS);
-    ended = await stores.messages.draft(answerId(turn));
-  }
-  if (!ended || ended.message.status === 'STREAMING') return; // deleted, or parked: nothing was recorded that could be wrong
-  const models = lateUse(metering, ended.metering ?? NOTHING_USED);
+  const models = lateUse(reported, metering ?? NOTHING_USED);
   if (models.length === 0) return;
   const sum = (tokens: (use: ModelUse) => number) => models.reduce((total, use) => total + tokens(use), 0);
   const inputTokens = sum((use) => use.inputTokens);
   const outputTokens = sum((use) => use.outputTokens);
-  await stores.meter.recordLateTokens({
+  await meter.recordLateTokens({
     turnId: turn.id,
     userId: turn.ownerId,
-    agentId: ended.message.agentId ?? '',
+    agentId: message.agentId ?? '',
     inputTokens,
     outputTokens,
     estimatedTokens: sum((use) => use.estimatedTokens),
     models,
   });
-  await stores.quota.settleLate(turn.id, inputTokens + outputTokens);
+  await quota.settleLate(turn.id, inputTokens + outputTokens);
 }
 
 async function tellReaders(streams: ConversationStores['streams'], message: Message) {

@@ -95,6 +95,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       key: turnKey(id, input, ownerId, checkIdempotencyKey(input.idempotencyKey)),
       conversationId: input.conversationId,
       ownerId,
+      signInId: scope.principal.signInId ?? null,
       content,
       contentDigest: sha256(content),
       sequence: null,
@@ -103,6 +104,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       done: false,
       repairs: 0,
       parked: false,
+      reported: null,
     };
   }
 

@@ -8,6 +8,8 @@ import { keptConversations } from '../conversations/retention.ts';
 import { createConversationService } from '../conversations/service.ts';
 import { createTurnService } from '../conversations/turns.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { pageRequest, type PageArguments } from '../kernel/page.ts';
+import type { ParkedWorkStore } from '../parked/ports.ts';
 import type { Cursors } from '../tenancy/cursor.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import { createTenantConfiguration } from '../tenants/configuration.ts';
@@ -31,6 +33,7 @@ export interface TenantData extends ConversationStores {
   readonly usage: UsageService;
   readonly liveUsage: (limits: TokenLimits) => AsyncIterableIterator<LiveUsage>;
   readonly usageEvents: Pick<UsageStore, 'ordered'>;
+  readonly parkedWork: ParkedWorkStore;
   readonly cursors: Cursors;
 }
 
@@ -102,7 +105,9 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
         links: exportLinks,
         addressOf: exportAddress,
       });
-      return { scope, tenant, configuration, conversations, turns, usage: stores.usage, liveUsage, exports, loaders };
+      const parkedWork = (page: PageArguments) => stores.parkedWork.list(pageRequest(page));
+      const usage = { usage: stores.usage, liveUsage, exports };
+      return { scope, tenant, configuration, conversations, turns, ...usage, parkedWork, loaders };
     },
   };
 }

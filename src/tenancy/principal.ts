@@ -14,6 +14,8 @@ export interface Principal {
   readonly tenantId: TenantId | null;
   /** When the credential ends, in milliseconds since the Unix epoch. */
   readonly expiresAt: number;
+  /** The sign-in that the credential comes from, where it comes from one. */
+  readonly signInId?: string;
 }
 
 export const isOperator = (principal: Principal): boolean => principal.roles.includes('PLATFORM_OPERATOR');

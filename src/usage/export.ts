@@ -31,7 +31,7 @@ const ROW_ID = new RegExp(`^${ULID_PATTERN}(\\.[A-Za-z0-9._-]{1,64})?$`);
 
 // ---- CSV ------------------------------------------------------------------------------------------------------------------
 
-type Cell = string | number | boolean | null | undefined;
+type Cell = string | number | boolean | readonly string[] | null | undefined;
 type Fields = TurnEvent & SignInEvent & LateTokensEvent;
 type Event = Partial<Fields> & Pick<UsageEvent, 'kind'>;
 type Service = 'memory' | 'knowledgeBase' | 'actionGroup';
@@ -56,15 +56,21 @@ const FIELDS: Readonly<Record<Exclude<keyof Fields, 'id' | 'models' | Service>, 
   firstTextMs: true,
   traces: true,
   priceVersion: true,
+  sessionId: true,
+  signInId: true,
+  identityProvider: true,
+  requestIds: true,
+  traceIds: true,
 };
 
 const fields: Columns = Object.fromEntries(
   (Object.keys(FIELDS) as (keyof typeof FIELDS)[]).map((name) => [name, (event: Event) => event[name]]),
 );
 const callsOf = (service: Service): Columns => ({
-  [`${service}Calls`]: (event) => event[service]?.latenciesMs.length,
+  [`${service}Calls`]: (event) => event[service]?.calls,
   [`${service}Failures`]: (event) => event[service]?.failures,
   [`${service}LatenciesMs`]: (event) => event[service]?.latenciesMs.join(' '),
+  [`${service}Targets`]: (event) => event[service] && JSON.stringify(event[service].targets),
 });
 
 /** The columns, from left to right. */
@@ -89,6 +95,7 @@ const QUOTED = /[",\r\n]/;
 
 function cellOf(value: Cell): string {
   if (value === null || value === undefined) return '';
+  if (value instanceof Array) return cellOf(value.join(' '));
   if (typeof value !== 'string') return String(value);
   const safe = SUSPICIOUS.test(value) ? `'${value}` : value;
   return QUOTED.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

@@ -1,9 +1,26 @@
 import type { TenantId } from '../tenancy/tenant-id.ts';
 
+/** The calls of one thing of a service: of one knowledge base, action group or memory. */
+export interface TargetCalls {
+  /** A knowledge base's or memory's id, or an action group's name; null where no trace named it. */
+  readonly name: string | null;
+  readonly calls: number;
+  readonly failures: number;
+  /** Those of them whose latency is known, and the sum of it. */
+  readonly measured: number;
+  readonly latencyMs: number;
+  /** Passages they brought back. */
+  readonly results: number;
+}
+
 /** The calls to one service during a turn. */
 export interface ServiceCalls {
-  readonly latenciesMs: readonly number[];
+  readonly calls: number;
   readonly failures: number;
+  /** Of the calls whose latency is known. */
+  readonly latenciesMs: readonly number[];
+  /** The same calls by what was called. */
+  readonly targets: readonly TargetCalls[];
 }
 
 /** What one model was used for in a turn. The models of a turn add up to the turn. */
@@ -37,7 +54,14 @@ export interface TurnEvent {
   readonly priceVersion: string | null;
   readonly latencyMs: number;
   readonly firstTextMs: number | null;
+  /** What Bedrock names its calls and their steps by, for its support. */
+  readonly requestIds: readonly string[];
   readonly traces: number;
+  readonly traceIds: readonly string[];
+  /** The agent's own session. */
+  readonly sessionId: string | null;
+  /** The sign-in it was asked under. */
+  readonly signInId: string | null;
   readonly memory: ServiceCalls;
   readonly knowledgeBase: ServiceCalls;
   readonly actionGroup: ServiceCalls;
@@ -45,8 +69,10 @@ export interface TurnEvent {
 
 /** One sign-in. */
 export interface SignInEvent {
+  /** That of the session it began: the turns asked under it name it. */
   readonly id: string;
   readonly userId: string;
+  readonly identityProvider: string;
   readonly latencyMs: number;
 }
 
@@ -122,6 +148,21 @@ export interface ModelUsage {
   readonly unpricedTokens: number;
 }
 
+export interface KnowledgeBaseUsage {
+  readonly knowledgeBaseId: string | null;
+  readonly queries: number;
+  readonly results: number;
+  readonly averageLatencyMs: number;
+  readonly errorRate: number;
+}
+
+export interface ActionGroupUsage {
+  readonly actionGroup: string | null;
+  readonly calls: number;
+  readonly averageLatencyMs: number;
+  readonly errorRate: number;
+}
+
 export interface HourUsage {
   readonly hour: number;
   readonly invocations: number;
@@ -177,6 +218,8 @@ export interface UsageSummary {
   readonly unpricedTokens: number;
   readonly byModel: readonly ModelUsage[];
   readonly byAgent: readonly AgentUsage[];
+  readonly byKnowledgeBase: readonly KnowledgeBaseUsage[];
+  readonly byActionGroup: readonly ActionGroupUsage[];
   readonly users: () => Promise<readonly UserUsage[]>;
   readonly byHourOfDay: readonly HourUsage[];
   readonly byService: readonly { readonly service: UsageServiceName; readonly usage: ServiceUsage }[];

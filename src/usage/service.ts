@@ -1,10 +1,11 @@
-import { isoTime, type Clock } from '../kernel/clock.ts';
+import { isoTime } from '../kernel/clock.ts';
 import { badInput } from '../kernel/errors.ts';
-import { ulid, ulidTime } from '../kernel/ids.ts';
+import { ulidTime } from '../kernel/ids.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import type {
   LateTokensEvent,
   ModelTokens,
+  SignInEvent,
   TurnEvent,
   UsageEvent,
   UsagePoint,
@@ -39,7 +40,7 @@ export interface UsageService {
   /** Records a turn. Recording it again changes nothing. */
   recordTurn(turn: Unpriced<TurnEvent>): Promise<void>;
   recordLateTokens(late: Unpriced<LateTokensEvent>): Promise<void>;
-  recordSignIn(userId: string, latencyMs: number): Promise<void>;
+  recordSignIn(signIn: SignInEvent): Promise<void>;
   /** What was used in [start, end), to the millisecond. @throws BAD_USER_INPUT for an empty period, or one over 400 days. */
   summary(start: Date, end: Date): Promise<UsageSummary>;
   /**
@@ -59,7 +60,6 @@ export interface UsageServiceDependencies {
   readonly prices: PriceTable;
   /** Told when the tenant's counters have changed. */
   readonly changed: () => void;
-  readonly clock: Clock;
 }
 
 /** Reads once, when it is first asked for. */
@@ -68,13 +68,7 @@ function once<T>(read: () => Promise<T>): () => Promise<T> {
   return () => (reading ??= read());
 }
 
-export function createUsageService({
-  tenantId,
-  store,
-  prices,
-  changed,
-  clock,
-}: UsageServiceDependencies): UsageService {
+export function createUsageService({ tenantId, store, prices, changed }: UsageServiceDependencies): UsageService {
   const priced = <E extends { readonly turnId: string; readonly models: readonly Omit<ModelTokens, 'nanoUsd'>[] }>(
     event: E,
   ) => ({
@@ -91,7 +85,7 @@ export function createUsageService({
   return {
     recordTurn: (turn) => record({ kind: 'TURN', ...priced(turn) }),
     recordLateTokens: (late) => record({ kind: 'LATE_TOKENS', ...priced(late) }),
-    recordSignIn: (userId, latencyMs) => store.record({ kind: 'SIGN_IN', id: ulid(clock.now()), userId, latencyMs }),
+    recordSignIn: (signIn) => store.record({ kind: 'SIGN_IN', ...signIn }),
 
     async summary(start, end) {
       checkPeriod(start, end);

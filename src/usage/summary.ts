@@ -1,7 +1,9 @@
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import {
   USAGE_SERVICES,
+  type ActionGroupUsage,
   type HourUsage,
+  type KnowledgeBaseUsage,
   type ModelUsage,
   type Percentiles,
   type ServiceUsage,
@@ -10,7 +12,7 @@ import {
   type UserUsage,
 } from './model.ts';
 import { quantile, type LatencySketch } from './sketch.ts';
-import type { CallCounters, Tally, TokenCounters } from './tally.ts';
+import type { CallCounters, Tally, TargetCounters, TokenCounters } from './tally.ts';
 
 const NANO = 1e9;
 
@@ -46,6 +48,21 @@ const byTokens = <T extends TokenCounters>(counters: Record<string, T>): [string
   Object.entries(counters).sort(
     ([a, one], [b, other]) => other.input + other.output - (one.input + one.output) || (a < b ? -1 : 1),
   );
+
+/** Most calls first; those that are equal by name. */
+const byCalls = (counters: Readonly<Record<string, TargetCounters>>) =>
+  Object.entries(counters)
+    .sort(([a, one], [b, other]) => other.calls - one.calls || (a < b ? -1 : 1))
+    .map(([name, { calls, failures, measured, latencyMs, results }]) => ({
+      name: name === '' ? null : name,
+      ...{ calls, results, averageLatencyMs: share(latencyMs, measured), errorRate: share(failures, calls) },
+    }));
+
+const knowledgeBaseRows = (counters: Tally['knowledgeBases']): KnowledgeBaseUsage[] =>
+  byCalls(counters).map(({ name, calls, ...rest }) => ({ knowledgeBaseId: name, queries: calls, ...rest }));
+
+const actionGroupRows = (counters: Tally['actionGroups']): ActionGroupUsage[] =>
+  byCalls(counters).map(({ name, results: _none, ...rest }) => ({ actionGroup: name, ...rest }));
 
 const hourRows = (hours: Tally['hours']): HourUsage[] =>
   Array.from({ length: 24 }, (_, hour) => {
@@ -101,6 +118,8 @@ export function summaryOf(period: UsagePeriod, tally: Tally, users: () => Promis
       errorRate: share(counters.failures, counters.invocations),
       tokens: tokenTotals(counters),
     })),
+    byKnowledgeBase: knowledgeBaseRows(tally.knowledgeBases),
+    byActionGroup: actionGroupRows(tally.actionGroups),
     users,
     byHourOfDay: hourRows(tally.hours),
     byService: USAGE_SERVICES.map((service) => ({ service, usage: serviceUsage(tally.services[service]) })),

@@ -39,6 +39,16 @@ export interface ModelCounters extends TokenCounters {
   unpriced: number;
 }
 
+/** Calls of one knowledge base or action group. */
+export interface TargetCounters {
+  calls: number;
+  failures: number;
+  measured: number;
+  latencyMs: number;
+  /** Passages that came back. */
+  results: number;
+}
+
 export interface UserCounters extends TokenCounters {
   turns: number;
 }
@@ -53,6 +63,9 @@ export interface Tally extends TokenCounters {
   agents: Record<string, AgentCounters>;
   /** By the model's id; '' where nobody named it. */
   models: Record<string, ModelCounters>;
+  /** By the knowledge base's id, and by the action group's name; '' where no trace named it. */
+  knowledgeBases: Record<string, TargetCounters>;
+  actionGroups: Record<string, TargetCounters>;
   /** By the hour of the day, UTC. */
   hours: Record<string, TokenCounters & { invocations: number }>;
   users: Record<string, UserCounters>;
@@ -84,6 +97,8 @@ export const emptyTally = (): Tally => ({
   services: Object.fromEntries(USAGE_SERVICES.map((name) => [name, newCalls()])) as Tally['services'],
   agents: byName(),
   models: byName(),
+  knowledgeBases: byName(),
+  actionGroups: byName(),
   hours: byName(),
   users: byName(),
 });
@@ -97,7 +112,13 @@ function callsOf(latenciesMs: readonly number[], failures: number): CallCounters
   return counters;
 }
 
-const serviceCalls = ({ latenciesMs, failures }: ServiceCalls) => callsOf(latenciesMs, failures);
+const serviceCalls = ({ calls, failures, latenciesMs }: ServiceCalls) => ({ ...callsOf(latenciesMs, failures), calls });
+
+function targetsOf({ targets }: ServiceCalls): Record<string, TargetCounters> {
+  const sums = byName<TargetCounters>();
+  for (const { name, ...counters } of targets) addTo(sums, named(name ?? '', counters));
+  return sums;
+}
 
 const named = <T>(name: string, counters: T): Record<string, T> => ({ [name]: counters });
 
@@ -135,6 +156,8 @@ function turnTally(event: TurnEvent): Tally {
   tally.turns = 1;
   tally.conversations = event.first ? 1 : 0;
   tally.agents = named(agentId, { input, output, invocations, failures, latencyMs: invocations * latencyMs });
+  tally.knowledgeBases = targetsOf(event.knowledgeBase);
+  tally.actionGroups = targetsOf(event.actionGroup);
   tally.services = {
     ...tally.services,
     RUNTIME: invocations === 1 ? callsOf([latencyMs], failures) : newCalls(),

@@ -290,6 +290,7 @@ describe('isolation', () => {
 });
 
 describe('calls beside the model', () => {
+  const called = { type: 'activity', name: null, results: 0, failed: false };
   const at = (second: number) => ({ eventTime: `2026-11-20T12:00:0${second}.000Z` });
   const begin = (invocationType: string, traceId: string) => ({
     orchestrationTrace: { invocationInput: { invocationType, traceId } },
@@ -306,8 +307,8 @@ describe('calls beside the model', () => {
       chunkFrame('x'),
     );
     expect(of(parts, 'activity')).toEqual([
-      { type: 'activity', service: 'KNOWLEDGE_BASE', latencyMs: 3_000, failed: false },
-      { type: 'activity', service: 'ACTION_GROUP', latencyMs: 5_000, failed: false },
+      { ...called, service: 'KNOWLEDGE_BASE', latencyMs: 3_000 },
+      { ...called, service: 'ACTION_GROUP', latencyMs: 5_000 },
     ]);
   });
 
@@ -318,8 +319,8 @@ describe('calls beside the model', () => {
       traceFrame(begin('ACTION_GROUP_CODE_INTERPRETER', 'c'), at(2)),
       chunkFrame('x'),
     );
-    expect(parts.map(({ type }) => type).slice(0, 7)).toEqual([
-      ...['attempt', 'trace', 'trace', 'action', 'trace', 'action', 'text'],
+    expect(parts.map(({ type }) => type).slice(0, 8)).toEqual([
+      ...['attempt', 'request', 'trace', 'trace', 'action', 'trace', 'action', 'text'],
     ]);
   });
 
@@ -335,17 +336,18 @@ describe('calls beside the model', () => {
   });
 });
 
-it('nothing that stands in a trace leaves the adapter', async () => {
+it('nothing that stands in a trace leaves the adapter but what names its step', async () => {
   const SECRET = 'SECRET-OF-THE-TRACE';
+  const traceId = 'step-1';
   const trace = (value: Json) => traceFrame({ orchestrationTrace: value });
   const { parts, error } = await read(
     trace({
-      modelInvocationInput: { traceId: SECRET, text: SECRET, type: 'ORCHESTRATION', promptCreationMode: SECRET },
+      modelInvocationInput: { traceId, text: SECRET, type: 'ORCHESTRATION', promptCreationMode: SECRET },
     }),
-    trace({ rationale: { traceId: SECRET, text: SECRET } }),
+    trace({ rationale: { traceId, text: SECRET } }),
     trace({
       modelInvocationOutput: {
-        traceId: SECRET,
+        traceId,
         rawResponse: { content: SECRET },
         reasoningContent: { reasoningText: { text: SECRET } },
         ...usage(1, 1),
@@ -354,19 +356,19 @@ it('nothing that stands in a trace leaves the adapter', async () => {
     trace({
       invocationInput: {
         invocationType: 'ACTION_GROUP',
-        traceId: SECRET,
+        traceId,
         actionGroupInvocationInput: { function: SECRET },
       },
     }),
-    trace({ observation: { type: 'ACTION_GROUP', traceId: SECRET, actionGroupInvocationOutput: { text: SECRET } } }),
+    trace({ observation: { type: 'ACTION_GROUP', traceId, actionGroupInvocationOutput: { text: SECRET } } }),
     trace({
       observation: {
         type: 'KNOWLEDGE_BASE',
-        traceId: SECRET,
+        traceId,
         knowledgeBaseLookupOutput: { retrievedReferences: [reference(ours, SECRET)] },
       },
     }),
-    traceFrame({ guardrailTrace: { action: 'INTERVENED', traceId: SECRET } }, { collaboratorName: SECRET }),
+    traceFrame({ guardrailTrace: { action: 'INTERVENED', traceId } }, { collaboratorName: SECRET }),
     traceFrame({ failureTrace: { failureReason: SECRET } }),
     chunkFrame('Hello'),
   );

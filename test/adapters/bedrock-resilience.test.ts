@@ -10,11 +10,12 @@ import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
 import { AGENT, aQuestion, readAnswer } from '../support/bedrock-agents.ts';
 
 const text: AnswerPart = { type: 'text', text: 'Hi' };
-const trace: AnswerPart = { type: 'trace' };
+const trace: AnswerPart = { type: 'trace', traceId: null };
 const usage: AnswerPart = { type: 'usage', inputTokens: 100, outputTokens: 10, modelId: null };
 const citation: AnswerPart = { type: 'citation', citation: { text: 'x', source: null, title: null } };
 const action: AnswerPart = { type: 'action' };
-const lookup = { type: 'activity', service: 'KNOWLEDGE_BASE', latencyMs: 1, failed: false } as const;
+const found = { name: 'KBONE', latencyMs: 1, results: 2, failed: false };
+const lookup = { type: 'activity', service: 'KNOWLEDGE_BASE', ...found } as const;
 
 const SILENCE = Symbol('silence');
 

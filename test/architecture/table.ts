@@ -18,7 +18,7 @@ export interface Exception {
   readonly names: readonly string[];
 }
 
-export const DOMAINS = ['agents', 'auth', 'conversations', 'tenants', 'usage', 'users'] as const;
+export const DOMAINS = ['agents', 'auth', 'conversations', 'parked', 'tenants', 'usage', 'users'] as const;
 
 const KERNEL = 'src/kernel/*';
 const TENANCY = 'src/tenancy/*';

@@ -182,7 +182,13 @@ onEveryEngine('A conditional write whose answer was lost', (storage) => {
   it('is a usage event: it counts once', async () => {
     const { proxy, stores, direct } = await open();
     const at = Date.parse(AT);
-    const event = { kind: 'SIGN_IN', id: ulid(at), userId: 'user-1', latencyMs: 3 } as const;
+    const event = {
+      kind: 'SIGN_IN',
+      id: ulid(at),
+      userId: 'user-1',
+      identityProvider: 'PASSWORD',
+      latencyMs: 3,
+    } as const;
     for (const attempt of ['"H#', '#E#']) {
       const lost = proxy.loseNext(({ body }) => body.includes(attempt));
       await stores.usage.record(attempt === '"H#' ? { ...event, id: ulid(at - 3_600_000) } : event);

@@ -88,7 +88,8 @@ onEveryEngine('Keys', (storage) => {
     await stores.messages.add(answer, turn);
     await stores.messages.checkpoint(answer.id, { content: 'y'.repeat(400_000), metering: METERING });
     await stores.messages.end(answer.id, anOutcome('z'.repeat(400_000)), METERING);
-    await stores.usage.record({ kind: 'SIGN_IN', id: ulid(Date.parse(AT)), userId: 'u', latencyMs: 1 });
+    const signIn = { id: ulid(Date.parse(AT)), userId: 'u', identityProvider: 'PASSWORD', latencyMs: 1 };
+    await stores.usage.record({ kind: 'SIGN_IN', ...signIn });
     await stores.conversations.markDeleting(conversation.id, Date.now());
 
     const added = (await storage().allRows()).filter(({ PK, SK }) => !before.has(`${PK} ${SK}`));

@@ -5,6 +5,7 @@ import type { UsageStore } from '../../src/usage/ports.ts';
 import { collect } from '../support/collect.ts';
 import { METERING } from '../support/conversation-rows.ts';
 import { onEveryEngine } from '../support/dynamodb-storage.ts';
+import { aService } from '../support/usage-rows.ts';
 
 const HOUR = 3_600_000;
 const NOON = Date.parse('2026-11-20T12:00:00.000Z');
@@ -12,9 +13,10 @@ const NOON = Date.parse('2026-11-20T12:00:00.000Z');
 const aTurnEvent = (atMs: number, more: Partial<Extract<UsageEvent, { kind: 'TURN' }>> = {}): UsageEvent => ({
   kind: 'TURN',
   ...METERING,
-  knowledgeBase: { latenciesMs: [12, 30], failures: 1 },
+  knowledgeBase: aService([12, 30], { failures: 1 }),
   turnId: ulid(atMs),
   conversationId: 'conv-1',
+  signInId: null,
   userId: 'user-1',
   agentId: 'support',
   first: true,
@@ -25,7 +27,9 @@ const aTurnEvent = (atMs: number, more: Partial<Extract<UsageEvent, { kind: 'TUR
   ...more,
 });
 
-const aSignIn = (atMs: number): UsageEvent => ({ kind: 'SIGN_IN', id: ulid(atMs), userId: 'user-1', latencyMs: 40 });
+const aSignIn = (atMs: number): UsageEvent => ({
+  ...{ kind: 'SIGN_IN', id: ulid(atMs), userId: 'user-1', identityProvider: 'PASSWORD', latencyMs: 40 },
+});
 
 const idOf = (event: UsageEvent): string => (event.kind === 'SIGN_IN' ? event.id : event.turnId);
 const sorted = (events: readonly UsageEvent[]) => events.toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
@@ -82,9 +86,7 @@ onEveryEngine('UsageStore', (storage) => {
   it('an hour of several megabytes, and many hours, are read to the end', async () => {
     const { usage } = open();
     const latenciesMs = Array.from({ length: 5_000 }, (_, n) => n + 0.5);
-    const large = Array.from({ length: 60 }, (_, n) =>
-      aTurnEvent(NOON + n, { actionGroup: { latenciesMs, failures: 0 } }),
-    );
+    const large = Array.from({ length: 60 }, (_, n) => aTurnEvent(NOON + n, { actionGroup: aService(latenciesMs) }));
     const spread = Array.from({ length: 30 }, (_, n) => aTurnEvent(NOON + (n + 1) * 7 * HOUR));
     await Promise.all([...large, ...spread].map((event) => usage.record(event)));
     const found = await read(usage, NOON, NOON + 400 * 24 * HOUR);
@@ -111,7 +113,9 @@ onEveryEngine('UsageStore', (storage) => {
         priceVersion: null,
         ...tokens,
       } as const;
-      await Promise.all([...turns, ...spread, late].map((event) => usage.record(event)));
+      const events = [...turns, ...spread, late];
+      for (let from = 0; from < events.length; from += 50)
+        await Promise.all(events.slice(from, from + 50).map((event) => usage.record(event)));
       const found = await ordered(usage, all);
       const expected = [...turns, ...spread].map((event) => ({ id: idOf(event), event }));
       const whole = [...expected, { id: `${turnId}.late`, event: late as UsageEvent }];
@@ -144,9 +148,7 @@ onEveryEngine('UsageStore', (storage) => {
     it('an hour of several megabytes is read to the end', async () => {
       const { usage } = open();
       const latenciesMs = Array.from({ length: 5_000 }, (_, n) => n + 0.5);
-      const large = Array.from({ length: 60 }, (_, n) =>
-        aTurnEvent(NOON + n, { actionGroup: { latenciesMs, failures: 0 } }),
-      );
+      const large = Array.from({ length: 60 }, (_, n) => aTurnEvent(NOON + n, { actionGroup: aService(latenciesMs) }));
       await Promise.all(large.map((event) => usage.record(event)));
       expect((await ordered(usage, all)).map(({ event }) => event)).toEqual(large);
     });

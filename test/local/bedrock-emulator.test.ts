@@ -153,6 +153,10 @@ describe('a call', () => {
         attempt: 1,
         inputTokens: sum(usages(heard).map(({ inputTokens }) => inputTokens)),
         outputTokens: sum(usages(heard).map(({ outputTokens }) => outputTokens)),
+        requestId: expect.any(String) as string,
+        tracesSent: heard.traces.length,
+        lookups: [{ knowledgeBaseId: 'KBSUPPORT1', results: expect.any(Number) as number }],
+        actions: [],
         chunksSent: heard.chunks.length,
         outcome: 'completed',
         error: null,
@@ -250,8 +254,8 @@ describe('memory', () => {
 
   it('keeps the invocations served last', () => {
     const log = createInvocationLog(2);
-    const target = { agentId: 'a', aliasId: 'b', sessionId: 'c', sessionAttributes: {}, filters: {}, attempt: 1 };
-    for (const question of ['1', '2', '3']) log.open({ ...target, question });
+    const target = { agentId: 'a', aliasId: 'b', sessionId: 'c', sessionAttributes: {}, filters: {} };
+    for (const question of ['1', '2', '3']) log.open({ ...target, attempt: 1, requestId: 'd', question });
     expect(log.all().map(({ question }) => question)).toEqual(['2', '3']);
   });
 });

@@ -70,8 +70,8 @@ function open() {
     },
     tokens,
     meter: {
-      recordSignIn(tenant, userId, latencyMs) {
-        meters.push({ tenant, userId, latencyMs });
+      recordSignIn(tenant, signIn) {
+        meters.push({ tenant, ...signIn });
         return Promise.resolve();
       },
     },
@@ -96,7 +96,8 @@ describe('signing in', () => {
       expect(Buffer.from(secret, 'base64url')).toHaveLength(32);
       expect(JSON.stringify(stored)).not.toContain(secret);
     }
-    expect(meters).toEqual([{ tenant: 'acme', userId: mia.userId, latencyMs: 0 }]);
+    const signIn = { id: stored?.sessionId, userId: mia.userId, identityProvider: 'PASSWORD', latencyMs: 0 };
+    expect(meters).toEqual([{ tenant: 'acme', ...signIn }]);
   });
 
   it('an operator signs in at the platform, belongs to no tenant, and is nobody’s usage', async () => {

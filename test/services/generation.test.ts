@@ -43,7 +43,7 @@ describe('an answer', () => {
       text: 'What is the refund policy?',
     });
     answering.say('Within ');
-    answering.give({ type: 'trace' });
+    answering.give({ type: 'trace', traceId: null });
     answering.say('');
     answering.give({ type: 'citation', citation: { text: 'p', source: null, title: null } });
     answering.say('30 days.');
@@ -108,7 +108,7 @@ describe('an answer', () => {
 
   it('without any text is AGENT_UNAVAILABLE, and may be tried again', async () => {
     const { bench, answering, ended } = await running();
-    answering.give({ type: 'trace' });
+    answering.give({ type: 'trace', traceId: null });
     answering.end();
     await ended();
     expect(await bench.answerOf()).toMatchObject({

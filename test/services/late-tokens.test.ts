@@ -36,14 +36,16 @@ async function zombie(parts: { readonly before: number; readonly after: number }
   await settle();
   expect(await bench.process().sweeper.sweep()).toBe(1);
   process.before('turns.renew', null);
-  const late = process.until('quota.settleLate');
   await bench.clock.advance(20_000);
-  return { bench, process, answering, late };
+  await process.until('turns.report');
+  await bench.clock.advance(1);
+  return { bench, process, answering };
 }
 
 it('what a turn used after it was taken over is metered as late tokens, once, and the quota agrees', async () => {
-  const { bench, late, process } = await zombie({ before: 100, after: 45 });
-  await late;
+  const { bench, process } = await zombie({ before: 100, after: 45 });
+  expect((await bench.usage()).map(({ kind }) => kind)).toEqual(['TURN']);
+  expect(await bench.process().sweeper.sweep()).toBe(1);
   expect(await bench.usage()).toMatchObject([
     { kind: 'TURN', status: 'FAILED', errorCode: 'INTERRUPTED' },
     { kind: 'LATE_TOKENS', inputTokens: 45, outputTokens: expect.any(Number) as number, agentId: 'support' },
@@ -56,15 +58,14 @@ it('what a turn used after it was taken over is metered as late tokens, once, an
 });
 
 it('where the repair knew all of it, nothing is added', async () => {
-  const { bench, process } = await zombie({ before: 100, after: 0 });
-  await process.until('streams.leave');
-  await settle();
+  const { bench } = await zombie({ before: 100, after: 0 });
+  expect(await bench.process().sweeper.sweep()).toBe(1);
   const kinds = (await bench.usage()).map(({ kind }) => kind);
   expect(kinds).toEqual(['TURN']);
   expect(await bench.quota()).toMatchObject({ usedInMonth: await tokensOf(bench), holds: {} });
 });
 
-it('a repair that is slow is awaited', async () => {
+it('what is told while a repair is under way is metered by whoever ends the turn', async () => {
   const bench = await openBench(storage);
   const process = bench.process();
   await process.send('What is the refund policy?');
@@ -86,9 +87,7 @@ it('a repair that is slow is awaited', async () => {
   expect(await bench.usage()).toEqual([]);
   await bench.clock.advance(LEASE_MS);
   expect(await bench.process().sweeper.sweep()).toBe(1); // the other died too
-  const late = process.until('quota.settleLate');
-  await bench.clock.advance(4_000);
-  await late;
+  await process.until('turns.report');
   expect(await tokensOf(bench)).toBe(510);
   expect(await bench.quota()).toMatchObject({ usedInMonth: 510, holds: {} });
 });
@@ -102,11 +101,49 @@ it('a turn that ends before it notices that it was repaired has its late tokens 
   process.before('messages.checkpoint', () => Promise.reject(new Error('out of reach')));
   await bench.clock.advance(LEASE_MS + 1);
   expect(await bench.process().sweeper.sweep()).toBe(1);
-  const late = process.until('quota.settleLate');
+  const told = process.until('turns.report');
   answering.say('All of it.');
   answering.give({ type: 'usage', inputTokens: 500, outputTokens: 10, modelId: 'nova' });
   answering.end();
-  await late;
+  await told;
+  await bench.clock.advance(1);
+  expect(await bench.process().sweeper.sweep()).toBe(1);
+  expect(await tokensOf(bench)).toBe(510);
+  expect(await bench.quota()).toMatchObject({ usedInMonth: 510, holds: {} });
+});
+
+it('what was told is not lost when whoever meters it dies, nor metered twice', async () => {
+  const { bench } = await zombie({ before: 100, after: 45 });
+  for (const step of ['meter.recordLateTokens', 'quota.settleLate']) {
+    const dying = bench.process();
+    const dead = dying.dieAfter(step);
+    void dying.sweeper.sweep();
+    await dead;
+    await bench.clock.advance(LEASE_MS + 1);
+  }
+  expect(await bench.process().sweeper.sweep()).toBe(1);
+  expect((await bench.usage()).map(({ kind }) => kind)).toEqual(['TURN', 'LATE_TOKENS']);
+  expect(await bench.quota()).toMatchObject({ usedInMonth: await tokensOf(bench), holds: {} });
+  expect(await bench.turnRow()).toMatchObject({ done: true });
+  expect(await bench.due()).toEqual([]);
+});
+
+it('what is told between the last step of a repair and its end keeps the turn due', async () => {
+  const bench = await openBench(storage);
+  const process = bench.process();
+  await process.send('What is the refund policy?');
+  (await process.script.next()).give({ type: 'usage', inputTokens: 9, outputTokens: 1, modelId: 'nova' });
+  await settle();
+  process.die();
+  await bench.clock.advance(LEASE_MS + 1);
+  const turn = (await bench.turnRow())!;
+  const repairing = bench.process();
+  const use = { modelId: 'nova', inputTokens: 500, outputTokens: 10, estimatedTokens: 0 };
+  repairing.before('turns.finish', () => bench.direct.turns.report(turn, [use], bench.clock.now()));
+  await repairing.sweeper.sweep();
+  expect(await bench.turnRow()).toMatchObject({ done: false });
+  await bench.clock.advance(LEASE_MS + 1);
+  expect(await bench.process().sweeper.sweep()).toBe(1);
   expect(await tokensOf(bench)).toBe(510);
   expect(await bench.quota()).toMatchObject({ usedInMonth: 510, holds: {} });
 });

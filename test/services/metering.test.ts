@@ -11,7 +11,7 @@ import type { AnswerPart } from '../../src/conversations/ports.ts';
 const QUESTION_CHARACTERS = 40; // 10 tokens, where they have to be estimated
 
 const attempt: AnswerPart = { type: 'attempt', aliasId: 'ALIAS' };
-const trace: AnswerPart = { type: 'trace' };
+const trace: AnswerPart = { type: 'trace', traceId: null };
 const text = (characters: number): AnswerPart => ({ type: 'text', text: 'x'.repeat(characters) });
 const step = (inputCharacters: number, modelId: string | null = 'nova'): AnswerPart => ({
   type: 'step',
@@ -26,9 +26,11 @@ const usage = (inputTokens: number, outputTokens: number, modelId: string | null
 });
 const call = (
   service: 'MEMORY' | 'KNOWLEDGE_BASE' | 'ACTION_GROUP',
-  latencyMs: number,
+  latencyMs: number | null,
   failed = false,
-): AnswerPart => ({ type: 'activity', service, latencyMs, failed });
+  name: string | null = null,
+  results = 0,
+): AnswerPart => ({ type: 'activity', service, name, latencyMs, results, failed });
 
 /** Every part arrives 10 ms after the one before it. */
 function meter(...parts: readonly AnswerPart[]): TurnMetering {

@@ -10,6 +10,7 @@ import { collect } from '../support/collect.ts';
 import { METERING } from '../support/conversation-rows.ts';
 import { openEmbeddedStorage, type Storage } from '../support/dynamodb-storage.ts';
 import { randomNumbers } from '../support/random.ts';
+import { aService } from '../support/usage-rows.ts';
 
 let storage: Storage;
 beforeAll(async () => {
@@ -22,7 +23,10 @@ const START = Date.parse('2026-11-27T00:00:00.000Z');
 
 function anEvent(at: number, random: () => number): UsageEvent {
   const upTo = (max: number) => Math.floor(random() * max);
-  if (random() < 0.1) return { kind: 'SIGN_IN', id: ulid(at), userId: `user-${upTo(5)}`, latencyMs: upTo(90) };
+  if (random() < 0.1) {
+    const signIn = { userId: `user-${upTo(5)}`, identityProvider: 'PASSWORD', latencyMs: upTo(90) };
+    return { kind: 'SIGN_IN', id: ulid(at), ...signIn };
+  }
   const [inputTokens, outputTokens] = [upTo(5_000), upTo(900)];
   const modelId = random() < 0.5 ? 'nova' : null;
   const use = { modelId, inputTokens, outputTokens, estimatedTokens: upTo(10), nanoUsd: modelId ? upTo(9_999) : null };
@@ -40,7 +44,9 @@ function anEvent(at: number, random: () => number): UsageEvent {
     ...{ inputTokens, outputTokens, estimatedTokens: use.estimatedTokens, models: [use], priceVersion: null },
     latencyMs: upTo(60_000),
     traces: upTo(9),
-    knowledgeBase: { latenciesMs: [upTo(400)], failures: upTo(2) },
+    signInId: null,
+    knowledgeBase: aService([upTo(400)], { failures: upTo(2), name: `KB${upTo(3)}`, results: upTo(6) }),
+    actionGroup: aService([upTo(400), upTo(9)], { name: upTo(2) === 0 ? null : 'Orders' }),
   };
 }
 

@@ -9,6 +9,7 @@ import { createUsageService } from '../../src/usage/service.ts';
 import { createTestClock } from '../support/clock.ts';
 import { METERING } from '../support/conversation-rows.ts';
 import { randomNumbers } from '../support/random.ts';
+import { aService } from '../support/usage-rows.ts';
 
 const DAY = 24 * 3_600_000;
 const START = Date.parse('2026-11-01T00:00:00.000Z');
@@ -58,7 +59,6 @@ function service(events: UsageEvent[] = []) {
       store,
       prices: NO_PRICES,
       changed: () => undefined,
-      clock,
     }),
   };
 }
@@ -66,10 +66,17 @@ function service(events: UsageEvent[] = []) {
 function randomEvents(seed: number, count: number): UsageEvent[] {
   const random = randomNumbers(seed);
   const upTo = (max: number) => Math.floor(random() * max);
-  const calls = () => ({ latenciesMs: Array.from({ length: upTo(4) }, () => upTo(500)), failures: upTo(2) });
+  const calls = () =>
+    aService(
+      Array.from({ length: upTo(4) }, () => upTo(500)),
+      { failures: upTo(2) },
+    );
   return Array.from({ length: count }, (): UsageEvent => {
     const at = START + upTo(3 * DAY);
-    if (random() < 0.1) return { kind: 'SIGN_IN', id: ulid(at), userId: `user-${upTo(9)}`, latencyMs: upTo(90) };
+    if (random() < 0.1) {
+      const signIn = { userId: `user-${upTo(9)}`, identityProvider: 'PASSWORD', latencyMs: upTo(90) };
+      return { kind: 'SIGN_IN', id: ulid(at), ...signIn };
+    }
     return {
       kind: 'TURN',
       turnId: ulid(at),
@@ -89,6 +96,7 @@ function randomEvents(seed: number, count: number): UsageEvent[] {
       priceVersion: null,
       latencyMs: upTo(60_000),
       firstTextMs: null,
+      ...{ requestIds: [], traceIds: [], sessionId: null, signInId: null },
       traces: upTo(9),
       memory: calls(),
       knowledgeBase: calls(),
@@ -244,6 +252,7 @@ describe('a period', () => {
       conversationId: 'conv-1',
       userId: 'user-1',
       agentId: 'support',
+      signInId: null,
       first: false,
       status: 'FAILED',
       errorCode: 'INTERRUPTED',
@@ -274,7 +283,8 @@ describe('a period', () => {
 
   it('a sign-in is recorded at the time it happened', async () => {
     const { usage, store, clock } = service();
-    await usage.recordSignIn('user-1', 42);
+    const signIn = { userId: 'user-1', identityProvider: 'PASSWORD', latencyMs: 42 };
+    await usage.recordSignIn({ id: ulid(clock.now()), ...signIn });
     expect(store.list).toMatchObject([{ kind: 'SIGN_IN', userId: 'user-1', latencyMs: 42 }]);
     expect(ulidTime((store.list[0] as { id: string }).id)).toBe(clock.now());
   });

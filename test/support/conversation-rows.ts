@@ -43,6 +43,7 @@ export function aTurn(conversation: Conversation, more: Partial<Turn> = {}): Tur
     conversationId: conversation.id,
     ownerId: conversation.ownerId,
     content,
+    signInId: null,
     contentDigest: createHash('sha256').update(content).digest('hex'),
     sequence: null,
     leaseUntil: Date.parse(AT) + 60_000,
@@ -50,6 +51,7 @@ export function aTurn(conversation: Conversation, more: Partial<Turn> = {}): Tur
     done: false,
     repairs: 0,
     parked: false,
+    reported: null,
     ...more,
   };
 }

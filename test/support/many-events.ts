@@ -13,14 +13,15 @@ interface QueryBody {
 }
 
 /**
- * An engine in which one tenant has any number of turns, `perHour` in each of some hours: they are made up as they are asked for, where
+ * An engine in which one tenant has any number of turns, `perHour` in each of some hours, which follow one another or begin `everyMs`: they are made up as they are asked for, where
  * storing a hundred thousand would take most of a minute. Everything else is passed on to the engine behind it.
  */
 export async function startManyEvents(
   endpoint: string,
-  { tenant, startMs, hours, perHour }: { tenant: string; startMs: number; hours: number; perHour: number },
+  options: { tenant: string; startMs: number; hours: number; perHour: number; everyMs?: number },
 ) {
-  const starts = Array.from({ length: hours }, (_, n) => startMs + n * HOUR_MS);
+  const { tenant, startMs, hours, perHour, everyMs = HOUR_MS } = options;
+  const starts = Array.from({ length: hours }, (_, n) => startMs + n * everyMs);
   const idsOf = new Map(
     starts.map((from) => [
       `T#${tenant}#E#${periodName('HOUR', from)}#0`,
@@ -49,7 +50,7 @@ export async function startManyEvents(
     const behind = ExclusiveStartKey?.SK.S ?? '';
     const begin = ids.findIndex((id) => id >= from && id > behind);
     const page = begin < 0 ? [] : ids.slice(begin, begin + Limit).filter((id) => id <= to);
-    const Items = page.map((SK) => attribute({ ...aTurn(0, { turnId: SK }), PK, SK, v: 1, w: 'made up' }).M);
+    const Items = page.map((SK) => attribute({ ...aTurn(0, { turnId: SK }), PK, SK, v: 2, w: 'made up' }).M);
     const last = page.at(-1);
     const more = last !== undefined && last !== ids.at(-1);
     const LastEvaluatedKey = { PK: { S: PK }, SK: { S: last } };
@@ -79,7 +80,7 @@ export async function startManyEvents(
   return {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     events: hours * perHour,
-    period: { start: new Date(startMs).toISOString(), end: new Date(startMs + hours * HOUR_MS).toISOString() },
+    period: { start: new Date(startMs).toISOString(), end: new Date(startMs + hours * everyMs).toISOString() },
     close: () =>
       new Promise<void>((resolve) => {
         server.closeAllConnections();

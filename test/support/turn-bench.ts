@@ -159,7 +159,6 @@ export async function openBench(storage: Storage) {
       store: usageStore,
       prices: NO_PRICES,
       changed: () => undefined,
-      clock,
     });
     const watched = watchStores({
       conversations: guarded('conversations', own.conversations),

@@ -2,12 +2,23 @@ import { BatchWriteItemCommand, DynamoDBClient, type AttributeValue } from '@aws
 import { tenantKeys, type Key } from '../../src/adapters/dynamodb/keys.ts';
 import { ulid, ulidTime } from '../../src/kernel/ids.ts';
 import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
-import type { UsageEvent } from '../../src/usage/model.ts';
+import type { ServiceCalls, UsageEvent } from '../../src/usage/model.ts';
 import { periodName } from '../../src/usage/periods.ts';
 import { testConfig } from './world.ts';
 
 const BATCH_ROWS = 25;
 const BATCHES_AT_ONCE = 8;
+
+/** The calls of one service in a turn, all of them to one thing. */
+export function aService(
+  latenciesMs: readonly number[],
+  { failures = 0, name = 'A', results = 0 }: { failures?: number; name?: string | null; results?: number } = {},
+): ServiceCalls {
+  const calls = latenciesMs.length;
+  const latencyMs = latenciesMs.reduce((sum, ms) => sum + ms, 0);
+  const targets = calls === 0 ? [] : [{ name, calls, failures, measured: calls, latencyMs, results }];
+  return { calls, failures, latenciesMs, targets };
+}
 
 /** A turn that began at this time, and used every service. */
 export const aTurn = (atMs: number, more: Partial<Extract<UsageEvent, { kind: 'TURN' }>> = {}): UsageEvent => ({
@@ -29,10 +40,14 @@ export const aTurn = (atMs: number, more: Partial<Extract<UsageEvent, { kind: 'T
   priceVersion: null,
   latencyMs: 900,
   firstTextMs: 200,
+  requestIds: ['7f1c8a52-0000-4000-8000-000000000001'],
   traces: 6,
-  memory: { latenciesMs: [], failures: 0 },
-  knowledgeBase: { latenciesMs: [12, 30.5], failures: 1 },
-  actionGroup: { latenciesMs: [7], failures: 0 },
+  traceIds: ['7f1c8a52-0000-4000-8000-000000000001-0', '7f1c8a52-0000-4000-8000-000000000001-1'],
+  sessionId: 'acme:conv-01ARZ3NDEKTSV4RRFFQ69G5FAV',
+  signInId: '01ARZ3NDEKTSV4RRFFQ69G5FAV',
+  memory: aService([]),
+  knowledgeBase: aService([12, 30.5], { failures: 1, name: 'KBSUPPORT1', results: 5 }),
+  actionGroup: aService([7], { name: 'Orders' }),
   ...more,
 });
 
@@ -72,7 +87,7 @@ export async function loadUsage(endpoint: string, tenant: string, events: Iterab
     for (const event of events) {
       const hour = periodName('HOUR', ulidTime(rowId(event)));
       hours.add(hour);
-      yield rowOf(keys.usageEvent(hour, rowId(event)), { ...event, v: 1 });
+      yield rowOf(keys.usageEvent(hour, rowId(event)), { ...event, v: 2 });
     }
     for (const hour of hours) yield rowOf(keys.usagePeriod('HOUR', hour), {});
   }

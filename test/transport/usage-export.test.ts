@@ -28,10 +28,15 @@ const HEADER = [
     'firstTextMs',
     'traces',
     'priceVersion',
+    'sessionId',
+    'signInId',
+    'identityProvider',
+    'requestIds',
+    'traceIds',
   ],
-  ...['memoryCalls', 'memoryFailures', 'memoryLatenciesMs'],
-  ...['knowledgeBaseCalls', 'knowledgeBaseFailures', 'knowledgeBaseLatenciesMs'],
-  ...['actionGroupCalls', 'actionGroupFailures', 'actionGroupLatenciesMs', 'models'],
+  ...['memoryCalls', 'memoryFailures', 'memoryLatenciesMs', 'memoryTargets'],
+  ...['knowledgeBaseCalls', 'knowledgeBaseFailures', 'knowledgeBaseLatenciesMs', 'knowledgeBaseTargets'],
+  ...['actionGroupCalls', 'actionGroupFailures', 'actionGroupLatenciesMs', 'actionGroupTargets', 'models'],
 ];
 
 /** What spreadsheets run, what breaks a careless writer of CSV, and what only looks like either. */
@@ -60,7 +65,13 @@ const lateOf = (turn: UsageEvent): UsageEvent => ({
   ...{ kind: 'LATE_TOKENS', turnId: rowId(turn), userId: 'user-1', agentId: 'support', models: [], priceVersion: null },
   ...{ inputTokens: -3, outputTokens: 1_234_567_890_123, estimatedTokens: -0.5 },
 });
-const signIn = (atMs: number): UsageEvent => ({ kind: 'SIGN_IN', id: ulid(atMs), userId: 'user-2', latencyMs: 41.25 });
+const signIn = (atMs: number): UsageEvent => ({
+  kind: 'SIGN_IN',
+  id: ulid(atMs),
+  userId: 'user-2',
+  identityProvider: 'PASSWORD',
+  latencyMs: 41.25,
+});
 
 const plain = [START, START + 1, START + HOUR_MS, START + HOUR_MS, END - 1].map((at) => aTurn(at));
 const EVENTS: readonly UsageEvent[] = [
@@ -84,17 +95,18 @@ function cellsOf(event: UsageEvent): Record<string, string> {
     calls === undefined
       ? []
       : [
-          [`${name}Calls`, calls.latenciesMs.length],
+          [`${name}Calls`, calls.calls],
           [`${name}Failures`, calls.failures],
           [`${name}LatenciesMs`, calls.latenciesMs.join(' ')],
+          [`${name}Targets`, calls.targets],
         ],
   );
   const all = { ...rest, ...Object.fromEntries(services), id: rowId(event), time: timeOf(event) } as object;
   return Object.fromEntries(
-    Object.entries(all).map(([name, value]) => [
-      name,
-      Array.isArray(value) ? JSON.stringify(value) : String(value ?? ''),
-    ]),
+    Object.entries(all).map(([name, value]) => {
+      if (!Array.isArray(value)) return [name, String(value ?? '')];
+      return [name, name.endsWith('Ids') ? value.join(' ') : JSON.stringify(value)];
+    }),
   );
 }
 const timeOf = (event: UsageEvent): string => {

@@ -1,12 +1,12 @@
 import {
   InvokeAgentCommand,
   type BedrockAgentRuntimeClient,
-  type ResponseStream,
+  type InvokeAgentCommandOutput,
 } from '@aws-sdk/client-bedrock-agent-runtime';
 import type { AgentDefinition } from '../../agents/model.ts';
 import type { AnswerPart, Question } from '../../conversations/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
-import { createEventReader } from './events.ts';
+import { createEventReader, type EventReader } from './events.ts';
 import { agentFault } from './faults.ts';
 import { createIsolationCheck } from './isolation.ts';
 import { invokeAgentInput } from './request.ts';
@@ -27,18 +27,33 @@ export interface AgentCallDependencies {
   readonly clock: Clock;
 }
 
+/** What the call is to the service: its name for it, the agent's session, and the memory that it was begun with. */
+function* acceptedAs(answer: Partial<InvokeAgentCommandOutput>): Generator<AnswerPart> {
+  const { $metadata: metadata, sessionId, memoryId } = answer;
+  if (metadata?.requestId) yield { type: 'request', requestId: metadata.requestId, sessionId: sessionId ?? null };
+  if (memoryId) {
+    // Nothing says how long it took, nor what it held.
+    yield { type: 'activity', service: 'MEMORY', name: memoryId, latencyMs: null, results: 0, failed: false };
+  }
+}
+
 /** Calls Agents for Amazon Bedrock (InvokeAgent). */
 export function createAgentCall({ client, clock }: AgentCallDependencies): AgentCall {
-  /** The call's events. Leaving the iteration at any point ends the call itself, which `break` alone would not. */
-  async function* invoke(...[agent, aliasId, question, signal]: Parameters<AgentCall>): AsyncGenerator<ResponseStream> {
+  /** What the call brings. Leaving the iteration at any point ends the call itself, which `break` alone would not. */
+  async function* invoke(
+    reader: EventReader,
+    ...[agent, aliasId, question, signal]: Parameters<AgentCall>
+  ): AsyncGenerator<AnswerPart> {
     const left = new AbortController();
     const abortSignal = AbortSignal.any([signal, left.signal]);
     try {
       const command = new InvokeAgentCommand(invokeAgentInput(agent, aliasId, question));
-      const { completion } = await client.send(command, { abortSignal });
-      yield* completion ?? [];
+      const answered = await client.send(command, { abortSignal });
+      yield* acceptedAs(answered);
+      for await (const event of answered.completion ?? []) yield* reader.read(event);
       abortSignal.throwIfAborted(); // never take an aborted stream for one that has ended
     } catch (error) {
+      yield* acceptedAs(error as Partial<InvokeAgentCommandOutput>); // a refusal has a name too
       throw agentFault(error);
     } finally {
       left.abort();
@@ -49,7 +64,7 @@ export function createAgentCall({ client, clock }: AgentCallDependencies): Agent
     const reader = createEventReader(createIsolationCheck(question), clock);
     yield { type: 'attempt', aliasId };
     try {
-      for await (const event of invoke(agent, aliasId, question, signal)) yield* reader.read(event);
+      yield* invoke(reader, agent, aliasId, question, signal);
     } catch (error) {
       yield* reader.openCalls();
       throw error;

@@ -33,6 +33,13 @@ interface Calls {
 
 type ServiceName = Extract<AnswerPart, { type: 'activity' }>['service'];
 
+interface OpenCall {
+  readonly service: ServiceName;
+  /** The knowledge base's id, or the action group's name. */
+  readonly name: string | null;
+  readonly startedAt: number;
+}
+
 const SERVICE_OF: Readonly<Record<string, ServiceName>> = {
   KNOWLEDGE_BASE: 'KNOWLEDGE_BASE',
   ACTION_GROUP: 'ACTION_GROUP',
@@ -64,6 +71,16 @@ function citationsOf(citations: readonly BedrockCitation[]): Citation[] {
   );
 }
 
+/** What a trace names its step by: each of its members holds one part of a step, or is one. */
+function traceIdOf(trace: Trace): string | null {
+  const parts = Object.values(trace).flatMap((member: object) => [member, ...(Object.values(member) as unknown[])]);
+  for (const part of parts) {
+    const traceId: unknown = part instanceof Object && 'traceId' in part ? part.traceId : null;
+    if (typeof traceId === 'string') return traceId;
+  }
+  return null;
+}
+
 /**
  * Turns the events of InvokeAgent into the parts of an answer. Traces hold prompts and passages: what is counted of them is
  * taken here, and nothing else of them leaves.
@@ -72,7 +89,7 @@ export function createEventReader(isolation: IsolationCheck, clock: Clock) {
   // A character may be split over two chunks.
   const decoder = new TextDecoder();
   const models = new Map<string, string>();
-  const calls = new Map<string, { readonly service: ServiceName; readonly startedAt: number }>();
+  const calls = new Map<string, OpenCall>();
   const cited = new Set<string>();
 
   function* read(event: ResponseStream): Generator<AnswerPart> {
@@ -98,7 +115,7 @@ export function createEventReader(isolation: IsolationCheck, clock: Clock) {
   }
 
   function* readTrace({ trace, eventTime }: TracePart): Generator<AnswerPart> {
-    yield { type: 'trace' };
+    yield { type: 'trace', traceId: trace ? traceIdOf(trace) : null };
     if (!trace) return;
     yield* readModelSteps(trace);
     const at = eventTime?.getTime() ?? clock.now();
@@ -128,12 +145,13 @@ export function createEventReader(isolation: IsolationCheck, clock: Clock) {
   }
 
   function* begin(
-    { traceId = '', invocationType, knowledgeBaseLookupInput }: InvocationInput,
+    { traceId = '', invocationType, knowledgeBaseLookupInput, actionGroupInvocationInput }: InvocationInput,
     at: number,
   ): Generator<AnswerPart> {
     isolation.knowledgeBase(knowledgeBaseLookupInput?.knowledgeBaseId);
     const service = SERVICE_OF[invocationType ?? ''];
-    if (service) calls.set(`${service} ${traceId}`, { service, startedAt: at });
+    const name = knowledgeBaseLookupInput?.knowledgeBaseId ?? actionGroupInvocationInput?.actionGroupName ?? null;
+    if (service) calls.set(`${service} ${traceId}`, { service, name, startedAt: at });
     if (service === 'ACTION_GROUP') yield { type: 'action' };
   }
 
@@ -141,15 +159,18 @@ export function createEventReader(isolation: IsolationCheck, clock: Clock) {
     isolation.references(knowledgeBaseLookupOutput?.retrievedReferences);
     const service = SERVICE_OF[type ?? ''];
     if (!service) return;
-    const startedAt = calls.get(`${service} ${traceId}`)?.startedAt ?? at;
+    const { name, startedAt } = calls.get(`${service} ${traceId}`) ?? { name: null, startedAt: null };
     calls.delete(`${service} ${traceId}`);
-    yield { type: 'activity', service, latencyMs: Math.max(0, at - startedAt), failed: false };
+    const latencyMs = startedAt === null ? null : Math.max(0, at - startedAt);
+    const results = knowledgeBaseLookupOutput?.retrievedReferences?.length ?? 0;
+    yield { type: 'activity', service, name, latencyMs, results, failed: false };
   }
 
   /** Calls that never came back have failed, however the stream ended. */
   function* openCalls(): Generator<AnswerPart> {
-    for (const { service, startedAt } of calls.values()) {
-      yield { type: 'activity', service, latencyMs: Math.max(0, clock.now() - startedAt), failed: true };
+    for (const { service, name, startedAt } of calls.values()) {
+      const latencyMs = Math.max(0, clock.now() - startedAt);
+      yield { type: 'activity', service, name, latencyMs, results: 0, failed: true };
     }
     calls.clear();
   }
@@ -162,3 +183,5 @@ export function createEventReader(isolation: IsolationCheck, clock: Clock) {
 
   return { read, openCalls, lastText };
 }
+
+export type EventReader = ReturnType<typeof createEventReader>;

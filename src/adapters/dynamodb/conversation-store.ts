@@ -1,11 +1,11 @@
 import type { Conversation } from '../../conversations/model.ts';
 import type { ConversationLock, ConversationState, ConversationStore } from '../../conversations/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
-import { pageOf, type Page, type PageRequest } from '../../kernel/page.ts';
 import type { Cursors } from '../../tenancy/cursor.ts';
 import type { TenantId } from '../../tenancy/tenant-id.ts';
 import { above, absent, allOf, atMost, equals, present } from './expressions.ts';
 import { dueAt, type Key, type TenantKeys } from './keys.ts';
+import { pageOfRows, pageQuery } from './pages.ts';
 import type { Item, Query, Table } from './table.ts';
 
 interface ConversationRow extends Item {
@@ -31,6 +31,7 @@ const LOCK = ['turn', 'turnKey'];
 const LISTS = ['gsi1PK', 'gsi1SK', 'gsi2PK', 'gsi2SK'];
 /** Keys read ahead while the rows of a deleted conversation are removed. */
 const PURGE_ROWS = 250;
+const FILTERED_ROWS = 100;
 
 export interface TenantRows {
   readonly tenantId: TenantId;
@@ -106,9 +107,14 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
         ...(agentId === null ? [] : [equals('agentId', agentId)]),
         ...(activeAfter === null ? [] : [above('act', activeAfter)]),
       ];
-      const filter = shown.length > 0 ? { filter: allOf(...shown) } : {};
+      const query = pageQuery(list, page, cursor);
       const found = await table.take<ConversationRow>(
-        { ...listQuery(list, page, cursor, agentId), ...filter },
+        {
+          ...query,
+          // With a filter, DynamoDB's limit counts rows before it: read further ahead then.
+          limit: agentId === null ? query.limit : FILTERED_ROWS,
+          ...(shown.length > 0 && { filter: allOf(...shown) }),
+        },
         page.size + 1,
       );
       return pageOfRows(found, page, (row) => ({
@@ -179,35 +185,6 @@ export function createConversationStore(rows: TenantRows, cursors: Cursors, cloc
 
     purge: (id) => purge(rows, id, clock),
   };
-}
-
-function listQuery(
-  list: Pick<Query, 'PK'> & { readonly index: 'gsi1' | 'gsi2' },
-  { direction, size }: PageRequest,
-  cursor: string | null,
-  agentId: string | null,
-): Query {
-  const forward = direction === 'forward'; // newest first, so forward is descending
-  return {
-    ...list,
-    descending: forward,
-    // With a filter, DynamoDB's limit counts rows before it: read further ahead then.
-    limit: agentId === null ? size + 1 : 100,
-    ...(cursor !== null && (forward ? { before: cursor } : { after: cursor })),
-  };
-}
-
-/** A page from rows read one further than it holds, in the direction they were read. */
-function pageOfRows<R, T>(
-  found: readonly R[],
-  { direction, size, cursor }: PageRequest,
-  edge: (row: R) => { cursor: string; node: T },
-): Page<T> {
-  const more = found.length > size;
-  const page = found.slice(0, size).map(edge);
-  return direction === 'forward'
-    ? pageOf(page, { hasNextPage: more, hasPreviousPage: cursor !== null })
-    : pageOf(page.reverse(), { hasNextPage: cursor !== null, hasPreviousPage: more });
 }
 
 /**

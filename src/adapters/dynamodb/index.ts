@@ -9,6 +9,7 @@ import { PLATFORM, type TenantId } from '../../tenancy/tenant-id.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
 import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
+import { createParkedWorkStore } from './parked-work-store.ts';
 import { createDueHours } from './period-store.ts';
 import { createQuotaStore } from './quota-store.ts';
 import { openTable } from './table.ts';
@@ -93,6 +94,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
       conversations: createConversationStore(rows, cursors, clock),
       messages: createMessageStore(rows, clock),
       turns: createTurnStore(rows, holder),
+      parkedWork: createParkedWorkStore(rows, cursors),
       users: createUserStore(rows),
       sessions: createSessionStore(rows),
       usage: createUsageStore({ tenantId, table: usage, keys }, markedHours, clock),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DueWork } from '../../conversations/ports.ts';
+import type { ParkedWorkKind } from '../../parked/model.ts';
 import type { PeriodKind } from '../../usage/periods.ts';
 import { parseTenantId, type TenantId } from '../../tenancy/tenant-id.ts';
 
@@ -88,6 +89,12 @@ export function tenantKeys(tenantId: TenantId) {
     }),
     allConversations: () => ({ index: 'gsi1', PK: partition('CONV', CONVERSATION_LIST_SHARD) }) as const,
     conversationsOf: (ownerId: string) => ({ index: 'gsi2', PK: partition('UC', ownerId) }) as const,
+    /** Index attributes of what was put aside; the sort key says all that the list shows. */
+    listedParked: (kind: ParkedWorkKind, id: string, parkedAt: string, conversationId: string) => ({
+      gsi1PK: partition('PARKED'),
+      gsi1SK: `${parkedAt}#${join(kind, id, conversationId)}`,
+    }),
+    parkedWork: () => ({ index: 'gsi1', PK: partition('PARKED') }) as const,
     listedUser: (userId: string, email: string) => ({ gsi1PK: partition('USERS'), gsi1SK: `${email}#${userId}` }),
   };
 }

@@ -1,4 +1,4 @@
-import type { Turn } from '../../conversations/model.ts';
+import type { ModelUse, Turn } from '../../conversations/model.ts';
 import type { DueWorkStore, TurnStore } from '../../conversations/ports.ts';
 import { isoTime } from '../../kernel/clock.ts';
 import { ulid } from '../../kernel/ids.ts';
@@ -13,6 +13,7 @@ interface TurnRow extends Item {
   readonly key: string;
   readonly conversationId: string;
   readonly uid: string;
+  readonly signIn?: string;
   readonly content?: string;
   readonly digest: string;
   readonly seq?: number;
@@ -21,6 +22,7 @@ interface TurnRow extends Item {
   readonly done?: boolean;
   readonly repairs?: number;
   readonly parkedAt?: string;
+  readonly reported?: readonly ModelUse[];
   readonly v: number;
 }
 
@@ -38,6 +40,7 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
     key: row.key,
     conversationId: row.conversationId,
     ownerId: row.uid,
+    signInId: row.signIn ?? null,
     content: row.content ?? null,
     contentDigest: row.digest,
     sequence: row.seq ?? null,
@@ -46,16 +49,18 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
     done: row.done === true,
     repairs: row.repairs ?? 0,
     parked: row.parkedAt !== undefined,
+    reported: row.reported ?? null,
   });
 
   return {
-    async open({ id, key, conversationId, ownerId, content, contentDigest, leaseUntil }) {
+    async open({ id, key, conversationId, ownerId, signInId, content, contentDigest, leaseUntil }) {
       const rowKey = keys.turn(key);
       const row = {
         id,
         key,
         conversationId,
         uid: ownerId,
+        ...(signInId !== null && { signIn: signInId }),
         content,
         digest: contentDigest,
         leaseUntil,
@@ -108,13 +113,16 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
     async park(turn, sequence, at) {
       const key = keys.turn(turn.key);
       const place = sequence === null ? {} : { seq: sequence };
-      const changes = { set: { ...place, parkedAt: isoTime(at), ...parkedSince(at, key) } };
+      const parkedAt = isoTime(at);
+      const listed = keys.listedParked('TURN', turn.id, parkedAt, turn.conversationId);
+      const changes = { set: { ...place, parkedAt, ...parkedSince(at, key), ...listed } };
       await table.update(key, changes, equals('id', turn.id), equals('holder', holder), absent('done'));
     },
 
     async unpark(turnKey, now) {
       const key = keys.turn(turnKey);
-      const changes = { set: { leaseUntil: now, ...dueAt(now, key) }, remove: ['parkedAt', 'repairs'] };
+      const remove = ['parkedAt', 'repairs', 'gsi1PK', 'gsi1SK'];
+      const changes = { set: { leaseUntil: now, ...dueAt(now, key) }, remove };
       return (await table.update(key, changes, present('parkedAt'))).done;
     },
 
@@ -128,6 +136,15 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
       return result.done ? turnOf(result.item) : null;
     },
 
+    async report(turn, models, now) {
+      const key = keys.turn(turn.key);
+      const reported = { reported: models };
+      const open = await table.update(key, { set: reported }, equals('id', turn.id), absent('done'));
+      if (open.done) return;
+      const again = { set: { ...reported, leaseUntil: now, ...dueAt(now, key) }, remove: ['done', 'ttl', 'repairs'] };
+      await table.update(key, again, equals('id', turn.id), equals('done', true));
+    },
+
     async discard(turn) {
       await table.remove(keys.turn(turn.key), equals('id', turn.id), equals('holder', holder), absent('done'));
     },
@@ -135,7 +152,8 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
     async finish(turn, keepUntil) {
       // The content is in the messages now, and has to go when they go; what is left here only keeps the key.
       const changes = { set: { done: true, ttl: Math.ceil(keepUntil / 1000) }, remove: ['content', 'duePK', 'dueSK'] };
-      await table.update(keys.turn(turn.key), changes, equals('id', turn.id), equals('holder', holder));
+      const known = turn.reported === null ? absent('reported') : present('reported');
+      await table.update(keys.turn(turn.key), changes, equals('id', turn.id), equals('holder', holder), known);
     },
   };
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { ulidPrefix, ulidTime } from '../../kernel/ids.ts';
-import type { UsageEvent } from '../../usage/model.ts';
+import type { ServiceCalls, UsageEvent } from '../../usage/model.ts';
 import { CLOSE_AFTER_MS, CLOSE_AGAIN_MS, periodEnd, periodName } from '../../usage/periods.ts';
 import type { UsageStore } from '../../usage/ports.ts';
 import type { TenantRows } from './conversation-store.ts';
@@ -17,8 +17,29 @@ const HEADS_KEPT_MAX = 1_000;
 
 type EventRow = Item & UsageEvent;
 
+/** The form of the rows this version writes. */
+const VERSION = 2;
+
+/** What events of the first version had no place for. */
+const upgraded = (event: UsageEvent): UsageEvent => {
+  if (event.kind === 'LATE_TOKENS') return event;
+  if (event.kind === 'SIGN_IN') return { ...event, identityProvider: 'PASSWORD' };
+  const calls = (service: Pick<ServiceCalls, 'latenciesMs' | 'failures'>): ServiceCalls => ({
+    ...service,
+    calls: service.latenciesMs.length,
+    targets: [],
+  });
+  return {
+    ...event,
+    ...{ requestIds: [], traceIds: [], sessionId: null, signInId: null },
+    ...{ memory: calls(event.memory), knowledgeBase: calls(event.knowledgeBase) },
+    actionGroup: calls(event.actionGroup),
+  };
+};
+
 /** A row without what only the table is concerned with. */
-const eventOf = ({ PK: _pk, SK: _sk, w: _w, v: _v, ttl: _ttl, ...event }: EventRow): UsageEvent => event;
+const eventOf = ({ PK: _pk, SK: _sk, w: _w, v, ttl: _ttl, ...event }: EventRow): UsageEvent =>
+  v === VERSION ? event : upgraded(event);
 
 /** The ULID whose time is the event's. */
 const ulidOf = (event: UsageEvent): string => (event.kind === 'SIGN_IN' ? event.id : event.turnId);
@@ -67,7 +88,7 @@ export function createUsageStore(rows: TenantRows, marked: Set<string>, clock: C
     async record(event) {
       const hour = hourOf(timeOf(event));
       await mark(hour);
-      await table.create(keys.usageEvent(hour, idOf(event)), { ...event, v: 1 });
+      await table.create(keys.usageEvent(hour, idOf(event)), { ...event, v: VERSION });
       if (clock.now() >= periodEnd('HOUR', hour)) await openAgain(hour);
     },
 

@@ -56,8 +56,8 @@ function principalOf(payload: unknown): Principal {
   const claims = claimsSchema.parse(payload);
   const tenantId = claims.tenant === null ? null : parseTenantId(claims.tenant);
   if ((tenantId === null) !== claims.roles.includes('PLATFORM_OPERATOR')) throw new Error('tenant and roles disagree');
-  const { sub: userId, name, email, roles, exp } = claims;
-  return { userId, name, email, roles, tenantId, expiresAt: exp * 1000 };
+  const { sub: userId, sid: signInId, name, email, roles, exp } = claims;
+  return { userId, name, email, roles, tenantId, expiresAt: exp * 1000, signInId };
 }
 
 /** Access tokens as JWTs (RFC 7519, RFC 9068), signed with ES256; algorithm, type, issuer, audience and key are pinned. */
@@ -86,7 +86,8 @@ export async function createAccessTokens(
         .setIssuedAt(issuedAt)
         .setExpirationTime(expiresAt)
         .sign(privateKey);
-      return { token, principal: { userId, name, email, roles, tenantId, expiresAt: expiresAt * 1000 } };
+      const principal = { userId, name, email, roles, tenantId, expiresAt: expiresAt * 1000, signInId: sessionId };
+      return { token, principal };
     },
     async verify(token) {
       try {

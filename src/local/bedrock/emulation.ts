@@ -20,6 +20,7 @@ export interface Emulation {
   readonly alias: string | null;
   readonly fault: Fault | null;
   readonly tool: string | null;
+  readonly action: string | null;
   readonly foreign: string | null;
 }
 
@@ -45,6 +46,7 @@ const PATTERNS = {
   empty: /^(true|false)$/,
   alias: /^[0-9A-Za-z]{1,10}$/,
   tool: /^[A-Za-z0-9_-]{1,100}$/,
+  action: /^[A-Za-z0-9_-]{1,100}$/,
   foreign: /^[^\s[\]]{1,100}$/,
 } as const;
 
@@ -100,6 +102,7 @@ const toEmulation = (settings: ReadonlyMap<string, string>): Emulation => {
     alias: settings.get('alias') ?? null,
     fault: toFault(settings, whole('after')),
     tool: settings.get('tool') ?? null,
+    action: settings.get('action') ?? null,
     foreign: settings.get('foreign') ?? null,
   };
 };

@@ -128,7 +128,7 @@ const reply = (
   response.writeHead(status, {
     'content-type': 'application/json',
     'x-amzn-errortype': errorType,
-    'x-amzn-requestid': randomUUID(),
+    'x-amzn-requestid': response.getHeader('x-amzn-requestid') ?? randomUUID(),
   });
   response.end(JSON.stringify(body));
 };

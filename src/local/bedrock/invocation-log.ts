@@ -6,7 +6,7 @@ export type OpenInvocation = { -readonly [Key in keyof ServedInvocation]: Served
 /** The facts known when an invocation starts. */
 export type InvocationStart = Pick<
   ServedInvocation,
-  'agentId' | 'aliasId' | 'sessionId' | 'question' | 'sessionAttributes' | 'filters' | 'attempt'
+  'agentId' | 'aliasId' | 'sessionId' | 'question' | 'sessionAttributes' | 'filters' | 'attempt' | 'requestId'
 >;
 
 /** The latest invocations; the oldest give way, so that a server left running does not grow. */
@@ -24,6 +24,9 @@ export const createInvocationLog = (recordsMax = 10_000): InvocationLog => {
         ...start,
         inputTokens: 0,
         outputTokens: 0,
+        tracesSent: 0,
+        lookups: [],
+        actions: [],
         chunksSent: 0,
         outcome: 'running',
         error: null,

@@ -59,12 +59,14 @@ const STEPS_TO_TOOL_CALL = 1;
 export const invokeAgent = async (deps: InvokerDeps, call: Call): Promise<void> => {
   const turn = acceptTurn(deps, call);
   const { agent, request, emulation } = turn;
+  call.response.setHeader('x-amzn-requestid', turn.requestId);
   const record = deps.log.open({
     ...turn.target,
     question: turn.question,
     sessionAttributes: request.sessionAttributes,
     filters: Object.fromEntries(agent.knowledgeBaseIds.map((id) => [id, request.retrieval.get(id)?.filter ?? null])),
     attempt: turn.attempt,
+    requestId: turn.requestId,
   });
   try {
     const fault = faultOf(deps, turn);
@@ -152,7 +154,8 @@ const answerTurn = (deps: InvokerDeps, turn: Turn): Act => {
   );
   const count = emulation.chunks ?? (request.streamFinalResponse ? chunksFor(answer.text) : 1);
   const chunks = cutIntoChunks(answer.text, count);
-  const plan = planAnswer({ question, steps, lookups, answer, chunks, toolText, foreign: foreignPart(turn) });
+  const { action } = emulation;
+  const plan = planAnswer({ question, steps, lookups, answer, chunks, toolText, action, foreign: foreignPart(turn) });
   const onCompleted = () => {
     if (request.endSession) deps.sessions.forget(turn.sessionKey);
     else {

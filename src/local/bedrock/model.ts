@@ -47,8 +47,14 @@ export interface ServedInvocation {
   readonly filters: Readonly<Record<string, RetrievalFilter | null>>;
   /** 1 for the first time this session sends this question. */
   readonly attempt: number;
+  /** The `x-amzn-requestid` of the answer. */
+  readonly requestId: string;
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** Trace events that were sent, and the results of look-ups and of action groups among them. */
+  readonly tracesSent: number;
+  readonly lookups: readonly { readonly knowledgeBaseId: string; readonly results: number }[];
+  readonly actions: readonly string[];
   readonly chunksSent: number;
   /** `running` until it ends; `aborted` when the client hung up or `close()` came first; `failed` for every emulated fault. */
   readonly outcome: 'running' | 'completed' | 'failed' | 'aborted';

@@ -15,6 +15,10 @@ export interface PlannedTrace {
   readonly kind: 'trace';
   readonly orchestrationTrace: JsonObject;
   readonly usage?: Usage;
+  /** The look-up whose result it is. */
+  readonly lookup?: LookupResult;
+  /** The action group whose result it is. */
+  readonly action?: string;
 }
 
 /** Text, with what must be sent right before it. */
@@ -73,21 +77,39 @@ const reference = (passage: Passage): JsonObject => ({
   metadata: metadataOf(passage),
 });
 
-const lookedUp = (traceId: string, text: string, { knowledgeBaseId, passages }: LookupResult): PlannedTrace[] => [
+const lookedUp = (traceId: string, text: string, lookup: LookupResult): PlannedTrace[] => [
   trace({
     invocationInput: {
       traceId,
       invocationType: 'KNOWLEDGE_BASE',
-      knowledgeBaseLookupInput: { text, knowledgeBaseId },
+      knowledgeBaseLookupInput: { text, knowledgeBaseId: lookup.knowledgeBaseId },
     },
   }),
+  {
+    ...trace({
+      observation: {
+        traceId,
+        type: 'KNOWLEDGE_BASE',
+        knowledgeBaseLookupOutput: { retrievedReferences: lookup.passages.map(reference) },
+      },
+    }),
+    lookup,
+  },
+];
+
+/** A tool that the agent runs by itself, as a Lambda function. */
+const ran = (traceId: string, actionGroupName: string): PlannedTrace[] => [
   trace({
-    observation: {
+    invocationInput: {
       traceId,
-      type: 'KNOWLEDGE_BASE',
-      knowledgeBaseLookupOutput: { retrievedReferences: passages.map(reference) },
+      invocationType: 'ACTION_GROUP',
+      actionGroupInvocationInput: { actionGroupName, function: 'run', executionType: 'LAMBDA', parameters: [] },
     },
   }),
+  {
+    ...trace({ observation: { traceId, type: 'ACTION_GROUP', actionGroupInvocationOutput: { text: 'Done.' } } }),
+    action: actionGroupName,
+  },
 ];
 
 // The service does not document whether `end` counts the last character; its published examples do.
@@ -105,6 +127,8 @@ export interface AnswerParts {
   readonly answer: Answer;
   readonly chunks: readonly Chunk[];
   readonly toolText: string | null;
+  /** An action group that the agent calls by itself on the way. */
+  readonly action: string | null;
   /** A passage the caller has no right to, slipped in after so many chunks. */
   readonly foreign: { readonly lookup: LookupResult; readonly after: number } | null;
 }
@@ -116,7 +140,7 @@ export interface AnswerParts {
  * whose usage was never reported.
  */
 export const planAnswer = (parts: AnswerParts): Plan => {
-  const { steps, toolText, question, lookups, answer } = parts;
+  const { steps, toolText, question, lookups, action, answer } = parts;
   const [last, first] = [steps.at(-1), steps[0]];
   if (!last || !first) throw new Error('an answer needs at least one step');
   const [opening, ...further] = steps.slice(0, -1);
@@ -126,6 +150,7 @@ export const planAnswer = (parts: AnswerParts): Plan => {
       ...(toolText === null ? [] : [toolObserved(first.traceId, toolText)]),
       ...(opening ? wholeStep(opening) : []),
       ...searched,
+      ...(action === null ? [] : ran(first.traceId, action)),
       ...further.flatMap(wholeStep),
       asked(last),
     ],

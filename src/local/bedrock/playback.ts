@@ -14,7 +14,6 @@ export interface Playback {
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly target: InvokeTarget;
-  readonly requestId: string;
   readonly enableTrace: boolean;
   readonly delayMs: number;
   readonly fault: Fault | null;
@@ -36,12 +35,11 @@ class Stopped extends Error {}
  * back-pressure and the proof that a recorded token was sent.
  */
 export const playBack = async (plan: Plan, playback: Playback): Promise<void> => {
-  const { response, signal, target, requestId, fault, record } = playback;
+  const { response, signal, target, fault, record } = playback;
   response.writeHead(200, {
     'content-type': 'application/vnd.amazon.eventstream',
     'x-amzn-bedrock-agent-content-type': 'application/json',
     'x-amz-bedrock-agent-session-id': target.sessionId,
-    'x-amzn-requestid': requestId,
   });
   response.flushHeaders();
   try {
@@ -85,7 +83,10 @@ const chunkBody = ({ bytes, citations }: PlannedChunk) => ({
   ...(citations.length > 0 && { attribution: { citations } }),
 });
 
-const sendTrace = async ({ orchestrationTrace, usage }: PlannedTrace, playback: Playback): Promise<void> => {
+const sendTrace = async (
+  { orchestrationTrace, usage, lookup, action }: PlannedTrace,
+  playback: Playback,
+): Promise<void> => {
   const { enableTrace, target, clock, record } = playback;
   if (!enableTrace) return;
   const { agentId, aliasId, sessionId } = target;
@@ -100,6 +101,12 @@ const sendTrace = async ({ orchestrationTrace, usage }: PlannedTrace, playback: 
     trace: { orchestrationTrace },
   };
   await send(eventFrame('trace', body), playback);
+  record.tracesSent += 1;
+  if (lookup) {
+    const { knowledgeBaseId, passages } = lookup;
+    record.lookups = [...record.lookups, { knowledgeBaseId, results: passages.length }];
+  }
+  if (action) record.actions = [...record.actions, action];
   record.inputTokens += usage?.inputTokens ?? 0;
   record.outputTokens += usage?.outputTokens ?? 0;
 };
