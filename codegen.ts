@@ -48,6 +48,8 @@ const config: CodegenConfig = {
           Tenant: '../src/tenants/model.ts#Tenant as TenantModel',
           UsagePoint: '../src/usage/model.ts#UsagePoint as UsagePointModel',
           UsageSummary: '../src/usage/model.ts#UsageSummary as UsageSummaryModel',
+          UsageAlert: '../src/alerts/model.ts#UsageAlert as UsageAlertModel',
+          UsageAlertSettings: '../src/alerts/model.ts#AlertSettings as AlertSettingsModel',
           User: './models.ts#ShownUser',
           UserUsage: '../src/usage/model.ts#UserUsage as UserUsageModel',
           Viewer: './models.ts#ShownViewer',

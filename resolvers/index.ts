@@ -10,6 +10,8 @@ import { refreshSession } from './Mutation/refreshSession.ts';
 import { renameConversation } from './Mutation/renameConversation.ts';
 import { sendMessage } from './Mutation/sendMessage.ts';
 import { setTenantStatus } from './Mutation/setTenantStatus.ts';
+import { setUsageAlertPercentages } from './Mutation/setUsageAlertPercentages.ts';
+import { setUsageWebhook } from './Mutation/setUsageWebhook.ts';
 import { signIn } from './Mutation/signIn.ts';
 import { signOut } from './Mutation/signOut.ts';
 import { updateTenant } from './Mutation/updateTenant.ts';
@@ -21,6 +23,8 @@ import { node } from './Query/node.ts';
 import { parkedWork } from './Query/parkedWork.ts';
 import { tenant } from './Query/tenant.ts';
 import { tenants } from './Query/tenants.ts';
+import { usageAlerts } from './Query/usageAlerts.ts';
+import { usageAlertSettings } from './Query/usageAlertSettings.ts';
 import { usageSummary } from './Query/usageSummary.ts';
 import { usageTimeSeries } from './Query/usageTimeSeries.ts';
 import { viewer } from './Query/viewer.ts';
@@ -44,6 +48,8 @@ export const resolvers: Resolvers = {
     parkedWork,
     tenant,
     tenants,
+    usageAlerts,
+    usageAlertSettings,
     usageSummary,
     usageTimeSeries,
     viewer,
@@ -58,6 +64,8 @@ export const resolvers: Resolvers = {
     renameConversation,
     sendMessage,
     setTenantStatus,
+    setUsageAlertPercentages,
+    setUsageWebhook,
     signIn,
     signOut,
     updateTenant,

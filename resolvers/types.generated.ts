@@ -6,6 +6,7 @@ import type { Conversation as ConversationModel, Message as MessageModel } from 
 import type { ParkedWork as ParkedWorkModel } from '../src/parked/model.ts';
 import type { ShownSession, ShownUser, ShownViewer } from './models.ts';
 import type { Tenant as TenantModel } from '../src/tenants/model.ts';
+import type { UsageAlert as UsageAlertModel, AlertSettings as AlertSettingsModel } from '../src/alerts/model.ts';
 import type { RequestContext, InTenant, SignedIn, Public } from '../src/context.ts';
 export type Maybe<T> = T | null;
 export type InputMaybe<T> = T | null | undefined;
@@ -60,6 +61,32 @@ export type AgentUsage = {
   /** Their tokens. */
   readonly tokens: TokenTotals;
 };
+
+/** What became of an alert at the tenant's webhook. */
+export type AlertDelivery = {
+  readonly __typename?: 'AlertDelivery';
+  /** Tries so far. */
+  readonly attempts: Scalars['Int']['output'];
+  /** When the receiver took it. */
+  readonly deliveredAt: Maybe<Scalars['DateTime']['output']>;
+  /** Why the last try failed. */
+  readonly lastError: Maybe<Scalars['String']['output']>;
+  /** When it is tried next, unless it is being tried right now; null if it is not. */
+  readonly nextAttemptAt: Maybe<Scalars['DateTime']['output']>;
+  /** How far it has got. */
+  readonly state: AlertDeliveryState;
+};
+
+/** How far an alert has got on its way to the tenant's webhook. */
+export type AlertDeliveryState =
+  /** The receiver has taken it. */
+  | 'DELIVERED'
+  /** There was no webhook to tell. */
+  | 'NONE'
+  /** Every try failed, over more than a day. The operator of the installation can have it tried again. */
+  | 'PARKED'
+  /** On its way: it is tried at `nextAttemptAt`. */
+  | 'PENDING';
 
 /** An answer to stop. */
 export type CancelMessageInput = {
@@ -487,6 +514,13 @@ export type Mutation = {
    * of a suspended tenant end with `TENANT_SUSPENDED`; answers that are being generated are finished, and can be read afterwards.
    */
   readonly setTenantStatus: TenantPayload;
+  /** Sets the percentages of its token limits at which the tenant is alerted. What is reached already is alerted with the next turn. */
+  readonly setUsageAlertPercentages: UsageAlertSettings;
+  /**
+   * Sets the address that usage alerts are posted to, and a new secret that they are signed with; setting the same address again changes the
+   * secret. Alerts that are on their way go to the new address. How to check the signature is in `docs/webhooks.md`.
+   */
+  readonly setUsageWebhook: UsageWebhookPayload;
   /** Signs in with a password. An unknown tenant, an unknown user and a wrong password look alike: `UNAUTHENTICATED`. */
   readonly signIn: Session;
   /** Ends the session of this refresh token; true also if it had ended before. Access tokens already issued last until they expire. */
@@ -548,6 +582,18 @@ export type MutationSendMessageArgs = {
 export type MutationSetTenantStatusArgs = {
   status: TenantStatus;
   tenantId: Scalars['ID']['input'];
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationSetUsageAlertPercentagesArgs = {
+  percentages: InputMaybe<ReadonlyArray<Scalars['Int']['input']>>;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationSetUsageWebhookArgs = {
+  url: InputMaybe<Scalars['String']['input']>;
 };
 
 
@@ -669,6 +715,10 @@ export type Query = {
   readonly tenant: Tenant;
   /** Every tenant of the installation, in alphabetical order of their slugs. */
   readonly tenants: TenantConnection;
+  /** When the tenant is alerted, and where it is told. */
+  readonly usageAlertSettings: UsageAlertSettings;
+  /** The tenant's usage alerts of the last 400 days, newest first. */
+  readonly usageAlerts: UsageAlertConnection;
   /** The tenant's usage in the half-open period [start, end), at most 400 days long. */
   readonly usageSummary: UsageSummary;
   /**
@@ -722,6 +772,13 @@ export type QueryParkedWorkArgs = {
 export type QueryTenantsArgs = {
   after: InputMaybe<Scalars['String']['input']>;
   first?: InputMaybe<Scalars['Int']['input']>;
+};
+
+
+/** Reading. Every field either needs a tenant (`@tenantScoped`), a role (`@hasRole`), or is open to all (`@public`). */
+export type QueryUsageAlertsArgs = {
+  after: InputMaybe<Scalars['String']['input']>;
+  first: InputMaybe<Scalars['Int']['input']>;
 };
 
 
@@ -965,6 +1022,65 @@ export type UpdateTenantInput = {
   readonly name?: InputMaybe<Scalars['String']['input']>;
 };
 
+/** The tenant reached a percentage of one of its limits. For each period, limit and percentage there is one alert at most. */
+export type UsageAlert = {
+  readonly __typename?: 'UsageAlert';
+  /** When it was noticed. */
+  readonly at: Scalars['DateTime']['output'];
+  /** What became of it at the webhook. */
+  readonly delivery: AlertDelivery;
+  /** The alert's id: the `webhook-id` of its message. */
+  readonly id: Scalars['ID']['output'];
+  /** Which limit. */
+  readonly limit: UsageAlertLimit;
+  /** The limit at that moment. */
+  readonly limitTokens: Scalars['Float']['output'];
+  /** How much of it, in percent. */
+  readonly percentage: Scalars['Int']['output'];
+  /** The UTC day or month: `2026-11-20`, `2026-11`. */
+  readonly period: Scalars['String']['output'];
+  /** The tokens used at that moment, by turns that had ended. */
+  readonly usedTokens: Scalars['Float']['output'];
+};
+
+/** A page of alerts, newest first. */
+export type UsageAlertConnection = {
+  readonly __typename?: 'UsageAlertConnection';
+  /** The rows with their cursors. */
+  readonly edges: ReadonlyArray<UsageAlertEdge>;
+  /** The rows alone. */
+  readonly nodes: ReadonlyArray<UsageAlert>;
+  /** Where the page stands. */
+  readonly pageInfo: PageInfo;
+};
+
+/** An alert in a list. */
+export type UsageAlertEdge = {
+  readonly __typename?: 'UsageAlertEdge';
+  /** Where this row stands; send it as `after`. */
+  readonly cursor: Scalars['String']['output'];
+  /** The alert. */
+  readonly node: UsageAlert;
+};
+
+/** Which limit an alert is about. */
+export type UsageAlertLimit =
+  /** `limits.tokensPerDay` */
+  | 'TOKENS_PER_DAY'
+  /** `limits.tokensPerMonth` */
+  | 'TOKENS_PER_MONTH';
+
+/** When the tenant is alerted, and where it is told. */
+export type UsageAlertSettings = {
+  readonly __typename?: 'UsageAlertSettings';
+  /** The percentages of each token limit, ascending. */
+  readonly percentages: ReadonlyArray<Scalars['Int']['output']>;
+  /** When the webhook and its secret were set. */
+  readonly webhookSetAt: Maybe<Scalars['DateTime']['output']>;
+  /** The address of the webhook; null: alerts are only listed. */
+  readonly webhookUrl: Maybe<Scalars['String']['output']>;
+};
+
 /** How long a point of a series is. */
 export type UsageBucket =
   /** A day of the time zone; where clocks change it has 23 or 25 hours. */
@@ -1097,6 +1213,15 @@ export type UsageSummary = {
 /** What a tenant used in a period. A turn belongs to the moment it began, and appears once it has ended. */
 export type UsageSummaryByUserArgs = {
   first?: InputMaybe<Scalars['Int']['input']>;
+};
+
+/** A webhook that was set or removed. */
+export type UsageWebhookPayload = {
+  readonly __typename?: 'UsageWebhookPayload';
+  /** The secret its messages are signed with (`whsec_…`): shown here, and never again. Null where the webhook was removed. */
+  readonly secret: Maybe<Scalars['String']['output']>;
+  /** The settings as they are now. */
+  readonly settings: UsageAlertSettings;
 };
 
 /** The counters of one window, and how much of its limit is left. */
@@ -1256,6 +1381,8 @@ export type ResolversTypes = {
   ActionGroupUsage: ResolverTypeWrapper<ActionGroupUsage>;
   Agent: ResolverTypeWrapper<AgentModel>;
   AgentUsage: ResolverTypeWrapper<AgentUsageModel>;
+  AlertDelivery: ResolverTypeWrapper<AlertDelivery>;
+  AlertDeliveryState: AlertDeliveryState;
   Boolean: ResolverTypeWrapper<Scalars['Boolean']['output']>;
   CancelMessageInput: CancelMessageInput;
   Citation: ResolverTypeWrapper<Citation>;
@@ -1322,6 +1449,11 @@ export type ResolversTypes = {
   TokenTotals: ResolverTypeWrapper<TokenTotals>;
   TokenUsage: ResolverTypeWrapper<TokenUsage>;
   UpdateTenantInput: UpdateTenantInput;
+  UsageAlert: ResolverTypeWrapper<UsageAlertModel>;
+  UsageAlertConnection: ResolverTypeWrapper<Omit<UsageAlertConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversTypes['UsageAlertEdge']>, nodes: ReadonlyArray<ResolversTypes['UsageAlert']> }>;
+  UsageAlertEdge: ResolverTypeWrapper<Omit<UsageAlertEdge, 'node'> & { node: ResolversTypes['UsageAlert'] }>;
+  UsageAlertLimit: UsageAlertLimit;
+  UsageAlertSettings: ResolverTypeWrapper<AlertSettingsModel>;
   UsageBucket: UsageBucket;
   UsageExportFormat: UsageExportFormat;
   UsageExportPayload: ResolverTypeWrapper<UsageExportPayload>;
@@ -1331,6 +1463,7 @@ export type ResolversTypes = {
   UsagePoint: ResolverTypeWrapper<UsagePointModel>;
   UsageService: UsageService;
   UsageSummary: ResolverTypeWrapper<UsageSummaryModel>;
+  UsageWebhookPayload: ResolverTypeWrapper<Omit<UsageWebhookPayload, 'settings'> & { settings: ResolversTypes['UsageAlertSettings'] }>;
   UsageWindow: ResolverTypeWrapper<UsageWindow>;
   User: ResolverTypeWrapper<ShownUser>;
   UserUsage: ResolverTypeWrapper<UserUsageModel>;
@@ -1342,6 +1475,7 @@ export type ResolversParentTypes = {
   ActionGroupUsage: ActionGroupUsage;
   Agent: AgentModel;
   AgentUsage: AgentUsageModel;
+  AlertDelivery: AlertDelivery;
   Boolean: Scalars['Boolean']['output'];
   CancelMessageInput: CancelMessageInput;
   Citation: Citation;
@@ -1403,12 +1537,17 @@ export type ResolversParentTypes = {
   TokenTotals: TokenTotals;
   TokenUsage: TokenUsage;
   UpdateTenantInput: UpdateTenantInput;
+  UsageAlert: UsageAlertModel;
+  UsageAlertConnection: Omit<UsageAlertConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversParentTypes['UsageAlertEdge']>, nodes: ReadonlyArray<ResolversParentTypes['UsageAlert']> };
+  UsageAlertEdge: Omit<UsageAlertEdge, 'node'> & { node: ResolversParentTypes['UsageAlert'] };
+  UsageAlertSettings: AlertSettingsModel;
   UsageExportPayload: UsageExportPayload;
   UsageFilter: UsageFilter;
   UsageLimits: UsageLimits;
   UsageLimitsInput: UsageLimitsInput;
   UsagePoint: UsagePointModel;
   UsageSummary: UsageSummaryModel;
+  UsageWebhookPayload: Omit<UsageWebhookPayload, 'settings'> & { settings: ResolversParentTypes['UsageAlertSettings'] };
   UsageWindow: UsageWindow;
   User: ShownUser;
   UserUsage: UserUsageModel;
@@ -1452,6 +1591,14 @@ export type AgentUsageResolvers<ContextType = RequestContext, ParentType extends
   errorRate?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
   invocations?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
   tokens?: Resolver<ResolversTypes['TokenTotals'], ParentType, ContextType>;
+};
+
+export type AlertDeliveryResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['AlertDelivery'] = ResolversParentTypes['AlertDelivery']> = {
+  attempts?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
+  deliveredAt?: Resolver<Maybe<ResolversTypes['DateTime']>, ParentType, ContextType>;
+  lastError?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
+  nextAttemptAt?: Resolver<Maybe<ResolversTypes['DateTime']>, ParentType, ContextType>;
+  state?: Resolver<ResolversTypes['AlertDeliveryState'], ParentType, ContextType>;
 };
 
 export type CitationResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Citation'] = ResolversParentTypes['Citation']> = {
@@ -1636,6 +1783,8 @@ export type MutationResolvers<ContextType = RequestContext, ParentType extends R
   renameConversation: Resolver<ResolversTypes['ConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationRenameConversationArgs, 'input'>>;
   sendMessage: Resolver<ResolversTypes['SendMessagePayload'], ParentType, InTenant<ContextType>, RequireFields<MutationSendMessageArgs, 'input'>>;
   setTenantStatus: Resolver<ResolversTypes['TenantPayload'], ParentType, SignedIn<ContextType>, RequireFields<MutationSetTenantStatusArgs, 'status' | 'tenantId'>>;
+  setUsageAlertPercentages: Resolver<ResolversTypes['UsageAlertSettings'], ParentType, SignedIn<InTenant<ContextType>>, Partial<MutationSetUsageAlertPercentagesArgs>>;
+  setUsageWebhook: Resolver<ResolversTypes['UsageWebhookPayload'], ParentType, SignedIn<InTenant<ContextType>>, Partial<MutationSetUsageWebhookArgs>>;
   signIn: Resolver<ResolversTypes['Session'], ParentType, Public<ContextType>, RequireFields<MutationSignInArgs, 'input'>>;
   signOut: Resolver<ResolversTypes['Boolean'], ParentType, Public<ContextType>, RequireFields<MutationSignOutArgs, 'refreshToken'>>;
   updateTenant: Resolver<ResolversTypes['TenantPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationUpdateTenantArgs, 'input'>>;
@@ -1691,6 +1840,8 @@ export type QueryResolvers<ContextType = RequestContext, ParentType extends Reso
   parkedWork: Resolver<ResolversTypes['ParkedWorkConnection'], ParentType, SignedIn<InTenant<ContextType>>, Partial<QueryParkedWorkArgs>>;
   tenant: Resolver<ResolversTypes['Tenant'], ParentType, InTenant<ContextType>>;
   tenants: Resolver<ResolversTypes['TenantConnection'], ParentType, SignedIn<ContextType>, RequireFields<QueryTenantsArgs, 'first'>>;
+  usageAlertSettings: Resolver<ResolversTypes['UsageAlertSettings'], ParentType, SignedIn<InTenant<ContextType>>>;
+  usageAlerts: Resolver<ResolversTypes['UsageAlertConnection'], ParentType, SignedIn<InTenant<ContextType>>, Partial<QueryUsageAlertsArgs>>;
   usageSummary: Resolver<ResolversTypes['UsageSummary'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<QueryUsageSummaryArgs, 'end' | 'start'>>;
   usageTimeSeries: Resolver<ReadonlyArray<ResolversTypes['UsagePoint']>, ParentType, SignedIn<InTenant<ContextType>>, RequireFields<QueryUsageTimeSeriesArgs, 'bucket' | 'end' | 'start' | 'timeZone'>>;
   viewer: Resolver<ResolversTypes['Viewer'], ParentType, SignedIn<ContextType>>;
@@ -1769,6 +1920,34 @@ export type TokenUsageResolvers<ContextType = RequestContext, ParentType extends
   totalTokens?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
 };
 
+export type UsageAlertResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageAlert'] = ResolversParentTypes['UsageAlert']> = {
+  at?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
+  delivery?: Resolver<ResolversTypes['AlertDelivery'], ParentType, ContextType>;
+  id?: Resolver<ResolversTypes['ID'], ParentType, ContextType>;
+  limit?: Resolver<ResolversTypes['UsageAlertLimit'], ParentType, ContextType>;
+  limitTokens?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  percentage?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
+  period?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  usedTokens?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+};
+
+export type UsageAlertConnectionResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageAlertConnection'] = ResolversParentTypes['UsageAlertConnection']> = {
+  edges?: Resolver<ReadonlyArray<ResolversTypes['UsageAlertEdge']>, ParentType, ContextType>;
+  nodes?: Resolver<ReadonlyArray<ResolversTypes['UsageAlert']>, ParentType, ContextType>;
+  pageInfo?: Resolver<ResolversTypes['PageInfo'], ParentType, ContextType>;
+};
+
+export type UsageAlertEdgeResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageAlertEdge'] = ResolversParentTypes['UsageAlertEdge']> = {
+  cursor?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  node?: Resolver<ResolversTypes['UsageAlert'], ParentType, ContextType>;
+};
+
+export type UsageAlertSettingsResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageAlertSettings'] = ResolversParentTypes['UsageAlertSettings']> = {
+  percentages?: Resolver<ReadonlyArray<ResolversTypes['Int']>, ParentType, ContextType>;
+  webhookSetAt?: Resolver<Maybe<ResolversTypes['DateTime']>, ParentType, ContextType>;
+  webhookUrl?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
+};
+
 export type UsageExportPayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageExportPayload'] = ResolversParentTypes['UsageExportPayload']> = {
   expiresAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
   url?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
@@ -1808,6 +1987,11 @@ export type UsageSummaryResolvers<ContextType = RequestContext, ParentType exten
   unpricedTokens?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
 };
 
+export type UsageWebhookPayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageWebhookPayload'] = ResolversParentTypes['UsageWebhookPayload']> = {
+  secret?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
+  settings?: Resolver<ResolversTypes['UsageAlertSettings'], ParentType, ContextType>;
+};
+
 export type UsageWindowResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageWindow'] = ResolversParentTypes['UsageWindow']> = {
   inputTokens?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
   invocations?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
@@ -1843,6 +2027,7 @@ export type Resolvers<ContextType = RequestContext> = {
   ActionGroupUsage?: ActionGroupUsageResolvers<ContextType>;
   Agent?: AgentResolvers<ContextType>;
   AgentUsage?: AgentUsageResolvers<ContextType>;
+  AlertDelivery?: AlertDeliveryResolvers<ContextType>;
   Citation?: CitationResolvers<ContextType>;
   Conversation?: ConversationResolvers<ContextType>;
   ConversationConnection?: ConversationConnectionResolvers<ContextType>;
@@ -1888,10 +2073,15 @@ export type Resolvers<ContextType = RequestContext> = {
   TenantPayload?: TenantPayloadResolvers<ContextType>;
   TokenTotals?: TokenTotalsResolvers<ContextType>;
   TokenUsage?: TokenUsageResolvers<ContextType>;
+  UsageAlert?: UsageAlertResolvers<ContextType>;
+  UsageAlertConnection?: UsageAlertConnectionResolvers<ContextType>;
+  UsageAlertEdge?: UsageAlertEdgeResolvers<ContextType>;
+  UsageAlertSettings?: UsageAlertSettingsResolvers<ContextType>;
   UsageExportPayload?: UsageExportPayloadResolvers<ContextType>;
   UsageLimits?: UsageLimitsResolvers<ContextType>;
   UsagePoint?: UsagePointResolvers<ContextType>;
   UsageSummary?: UsageSummaryResolvers<ContextType>;
+  UsageWebhookPayload?: UsageWebhookPayloadResolvers<ContextType>;
   UsageWindow?: UsageWindowResolvers<ContextType>;
   User?: UserResolvers<ContextType>;
   UserUsage?: UserUsageResolvers<ContextType>;

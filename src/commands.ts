@@ -52,6 +52,22 @@ export async function retryParkedTurns(config: Config, surroundings: Surrounding
   }
 }
 
+/** `npm run alerts:retry`: has the alerts that were put aside delivered again. With the embedded engine the server has to be stopped meanwhile. */
+export async function retryParkedAlerts(config: Config, surroundings: Surroundings): Promise<void> {
+  const { db, engine } = await openStorage(config, surroundings);
+  try {
+    const parked = await db.dueAlerts.parked();
+    for (const { tenantId, name, parkedAt } of parked) {
+      const unparked = await db.forTenant(tenantId).alerts.unpark(name, surroundings.clock.now());
+      if (unparked) say(`${tenantId} ${name}, put aside at ${parkedAt}: will be delivered again.`);
+    }
+    if (parked.length === 0) say('No alert was put aside.');
+  } finally {
+    db.close();
+    await engine.close();
+  }
+}
+
 /** How far back hours are closed again when nobody says. */
 const RECONCILE_DAYS = 2;
 

@@ -36,6 +36,10 @@ export interface Config {
   };
   /** Tokens held for a turn before anybody knows what it will use. */
   readonly quotaReserveTokens: number;
+  /** Percentages of a token limit at which a tenant is alerted that has set none of its own. */
+  readonly alertPercentages: readonly number[];
+  /** Whether webhooks may go to this machine itself. */
+  readonly webhooksToLoopback: boolean;
   /** What models cost; null: nothing is known, and every token is unpriced. */
   readonly prices: PricesFile | null;
   /** Turns that run, and that wait, at the same time in one process. */
@@ -98,6 +102,11 @@ const environment = z.object({
   EMULATOR_CHUNKS_PER_SECOND: whole(1, 100_000, 40),
   AGENTS_FILE: z.string().min(1).optional(),
   QUOTA_RESERVE_TOKENS: whole(1, 1_000_000, 4_000),
+  USAGE_ALERT_PERCENTAGES: z
+    .string()
+    .regex(/^(100|[1-9]\d?)(,(100|[1-9]\d?)){0,9}$/, 'Write it like 80,100: at most ten whole numbers from 1 to 100')
+    .default('80,100'),
+  WEBHOOKS_TO_LOOPBACK: flag.optional(),
   PRICES_FILE: z.string().min(1).optional(),
   GENERATIONS_MAX: whole(1, 10_000, 100),
   GENERATIONS_PER_TENANT_MAX: whole(1, 10_000, 60),
@@ -206,6 +215,8 @@ function derive(env: Environment, faults: string[]): Config {
     faults.push('STORAGE: the embedded engine does not serve production; set STORAGE=dynamodb');
   if (production && env.BEDROCK === 'emulated')
     faults.push('BEDROCK: the emulator does not serve production; set BEDROCK=aws');
+  if (production && env.WEBHOOKS_TO_LOOPBACK)
+    faults.push('WEBHOOKS_TO_LOOPBACK: in production, no webhook goes to the server itself; unset it');
   if (env.PORT !== 0 && env.PORT === env.ADMIN_PORT)
     faults.push('ADMIN_PORT: it is PORT too; each needs one of its own');
   if (embedded && !isLoopback(env.HOST) && !env.DEMO_PASSWORD) {
@@ -237,6 +248,8 @@ function derive(env: Environment, faults: string[]): Config {
       retryBaseMs: env.AGENT_RETRY_BASE_MS,
     },
     quotaReserveTokens: env.QUOTA_RESERVE_TOKENS,
+    alertPercentages: [...new Set(env.USAGE_ALERT_PERCENTAGES.split(',').map(Number))].sort((a, b) => a - b),
+    webhooksToLoopback: env.WEBHOOKS_TO_LOOPBACK ?? embedded,
     prices: readPrices(env.PRICES_FILE, faults),
     queue: {
       runningMax: env.GENERATIONS_MAX,

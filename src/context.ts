@@ -1,5 +1,6 @@
 import type DataLoader from 'dataloader';
 import type { AgentCatalogue } from './agents/catalogue.ts';
+import type { AlertService } from './alerts/service.ts';
 import type { AuthService } from './auth/service.ts';
 import type { ConversationLoaders } from './conversations/loaders.ts';
 import type { ConversationService } from './conversations/service.ts';
@@ -64,6 +65,7 @@ export interface TenantServices {
   readonly exports: UsageExports;
   /** @throws BAD_USER_INPUT for paging arguments that do not go together. */
   readonly parkedWork: (page: PageArguments) => Promise<Page<ParkedWork>>;
+  readonly alerts: AlertService;
   readonly loaders: ConversationLoaders & { readonly userById: DataLoader<string, User | null> };
 }
 

@@ -2,11 +2,16 @@ import { createPasswordHasher } from './adapters/argon2/password-hasher.ts';
 import { createAgentCall } from './adapters/bedrock/agent-runtime.ts';
 import { createBedrockAgents } from './adapters/bedrock/answer-source.ts';
 import { createAccessTokens } from './adapters/jwt/access-tokens.ts';
+import { createWebhookSender } from './adapters/webhook/sender.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
+import { createAlertDelivery } from './alerts/delivery.ts';
+import { createAlertService } from './alerts/service.ts';
+import { createSecretSeal } from './alerts/signing-secret.ts';
+import { createAlertWatch, type AlertTerms } from './alerts/watch.ts';
 import { hashChosen } from './auth/passwords.ts';
 import { createAuthService } from './auth/service.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
-import { createTables, listParkedTurns, reconcileUsage, retryParkedTurns } from './commands.ts';
+import { createTables, listParkedTurns, reconcileUsage, retryParkedAlerts, retryParkedTurns } from './commands.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
 import { createFairQueue } from './conversations/fair-queue.ts';
 import { createGenerations } from './conversations/generation.ts';
@@ -19,9 +24,10 @@ import { startApp } from './server/app.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
 import { createLogger } from './server/log.ts';
 import { createMetrics } from './server/metrics.ts';
-import { gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
+import { gaugeAlerts, gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
+import { createAlertPercentages } from './tenants/alert-percentages.ts';
 import { createPlatformService } from './tenants/platform.ts';
 import { createTenantService } from './tenants/service.ts';
 import { createUsageCloser } from './usage/closing.ts';
@@ -29,7 +35,7 @@ import { createLiveUsages } from './usage/live.ts';
 import type { TokenLimits } from './usage/ports.ts';
 import { createPriceTable, NO_PRICES } from './usage/prices.ts';
 import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
-import { createTokenQuota } from './usage/quota.ts';
+import { createTokenQuota, useAt } from './usage/quota.ts';
 import { createExportLinks } from './usage/export-links.ts';
 import { createUsageService } from './usage/service.ts';
 
@@ -59,14 +65,54 @@ export async function start(config: Config, surroundings: Surroundings) {
   const liveUsages = createLiveUsages(shared.usageChanges, clock);
   const prices = config.prices ? createPriceTable(config.prices) : NO_PRICES;
 
-  const dataOf = (tenantId: TenantId, limits = UNLIMITED): TenantData => {
-    const { usage: store, quota: quotaStore, ...stores } = db.forTenant(tenantId);
+  const sender = createWebhookSender({ loopback: config.webhooksToLoopback, clock });
+  const seal = createSecretSeal(secrets.cursorSecret);
+  const alertWatch = createAlertWatch({
+    percentages: config.alertPercentages,
+    storesOf: (tenantId) => db.forTenant(tenantId),
+    tenants: () => db.tenants.ids(),
+    async termsOf(tenantId) {
+      const tenant = await db.tenants.get(tenantId);
+      return tenant?.status === 'ACTIVE' ? tenant : null;
+    },
+    useAt: (tenantId, ms) => useAt(db.forTenant(tenantId).quota, ms),
+    clock,
+    log: observation.alerts,
+  });
+  const alertDelivery = createAlertDelivery({
+    due: db.dueAlerts,
+    storesOf: (tenantId) => db.forTenant(tenantId),
+    sender,
+    seal,
+    clock,
+    random: Math.random,
+    log: observation.alerts,
+  });
+
+  const dataOf = (tenantId: TenantId, terms: AlertTerms = { limits: UNLIMITED }): TenantData => {
+    const { usage: store, quota: quotaStore, alerts: alertStore, webhook, ...stores } = db.forTenant(tenantId);
     const changed = () => shared.usageChanges.changed(tenantId);
     const usage = createUsageService({ tenantId, store, prices, changed });
-    const quota = createTokenQuota({ store: quotaStore, limits, reserveTokens: config.quotaReserveTokens, changed });
+    const quota = createTokenQuota({
+      store: quotaStore,
+      limits: terms.limits,
+      reserveTokens: config.quotaReserveTokens,
+      changed,
+      settled: (use) => alertWatch.settled(tenantId, use, terms),
+    });
+    const alerts = createAlertService({
+      tenantId,
+      alerts: alertStore,
+      webhook,
+      percentages: createAlertPercentages({ tenantId, directory: db.tenants, changed: tenants.changed, clock }),
+      percentagesByDefault: config.alertPercentages,
+      sender,
+      seal,
+      clock,
+    });
     const liveUsage = (to: TokenLimits) => liveUsages.watch({ tenantId, store, quota: quotaStore }, to);
     const streams = shared.streamLogs.forTenant(tenantId);
-    return { ...stores, usage, usageEvents: store, liveUsage, quota, meter: usage, streams };
+    return { ...stores, usage, usageEvents: store, liveUsage, quota, meter: usage, alerts, streams };
   };
   const auth = createAuthService({
     accountsOf: (home) => db.forTenant(home).users,
@@ -109,6 +155,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     log: observation.quotas,
   });
   gaugeTurns(metrics, queue, db.due);
+  gaugeAlerts(metrics, db.dueAlerts);
   if (config.redisUrl !== null) gaugeRedis(metrics, shared);
   const usageCloser = createUsageCloser({
     due: db.dueHours,
@@ -170,7 +217,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     binder,
     exportLinks,
     generations,
-    background: [sweeper, quotaUpkeep, usageCloser, retention],
+    background: [sweeper, quotaUpkeep, usageCloser, retention, alertWatch, alertDelivery],
     ping: db.ping,
     metrics,
     log,
@@ -199,6 +246,7 @@ async function main() {
   if (process.argv[2] === 'create-tables') return createTables(config);
   if (process.argv[2] === 'list-parked-turns') return listParkedTurns(config, surroundings);
   if (process.argv[2] === 'retry-turns') return retryParkedTurns(config, surroundings);
+  if (process.argv[2] === 'retry-alerts') return retryParkedAlerts(config, surroundings);
   if (process.argv[2] === 'reconcile-usage') return reconcileUsage(config, surroundings, process.argv.slice(3));
   const product = await start(config, surroundings);
   let stopping = false;

@@ -67,6 +67,7 @@ export async function seedDemoData({ tenants, usersOf, hasher, clock, password }
       limits: UNLIMITED,
       features: [],
       conversationRetentionDays: null,
+      alertPercentages: null,
       version: 1,
       createdAt: at,
       updatedAt: at,

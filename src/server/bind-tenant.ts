@@ -1,4 +1,6 @@
 import type { AgentCatalogue } from '../agents/catalogue.ts';
+import type { AlertService } from '../alerts/service.ts';
+import type { AlertTerms } from '../alerts/watch.ts';
 import type { AuthService } from '../auth/service.ts';
 import type { ContextBinder, TenantServices } from '../context.ts';
 import type { Generations } from '../conversations/generation.ts';
@@ -13,7 +15,7 @@ import type { ParkedWorkStore } from '../parked/ports.ts';
 import type { Cursors } from '../tenancy/cursor.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import { createTenantConfiguration } from '../tenants/configuration.ts';
-import type { Tenant, UsageLimits } from '../tenants/model.ts';
+import type { Tenant } from '../tenants/model.ts';
 import type { PlatformService } from '../tenants/platform.ts';
 import type { RateLimiter, TenantDirectory } from '../tenants/ports.ts';
 import { createRequestLimit } from '../tenants/request-limit.ts';
@@ -34,6 +36,7 @@ export interface TenantData extends ConversationStores {
   readonly liveUsage: (limits: TokenLimits) => AsyncIterableIterator<LiveUsage>;
   readonly usageEvents: Pick<UsageStore, 'ordered'>;
   readonly parkedWork: ParkedWorkStore;
+  readonly alerts: AlertService;
   readonly cursors: Cursors;
 }
 
@@ -43,7 +46,7 @@ export interface BinderDependencies {
   readonly platform: PlatformService;
   readonly directory: TenantDirectory;
   readonly agents: AgentCatalogue;
-  readonly dataOf: (tenantId: TenantId, limits: UsageLimits) => TenantData;
+  readonly dataOf: (tenantId: TenantId, terms: AlertTerms) => TenantData;
   readonly generations: Generations;
   readonly limiter: RateLimiter;
   readonly exportLinks: ExportLinks;
@@ -73,7 +76,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const tenant = await tenants.enter(principal, namedTenant);
       if (!event) await countRequest(tenant, principal);
       const scope = { tenantId: tenant.id, principal };
-      const data = dataOf(tenant.id, tenant.limits);
+      const data = dataOf(tenant.id, tenant);
       const stores = {
         ...data,
         conversations: keptConversations(data.conversations, tenant.conversationRetentionDays, clock),
@@ -106,7 +109,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
         addressOf: exportAddress,
       });
       const parkedWork = (page: PageArguments) => stores.parkedWork.list(pageRequest(page));
-      const usage = { usage: stores.usage, liveUsage, exports };
+      const usage = { usage: stores.usage, liveUsage, exports, alerts: stores.alerts };
       return { scope, tenant, configuration, conversations, turns, ...usage, parkedWork, loaders };
     },
   };

@@ -1,3 +1,6 @@
+import type { DeliveryLog } from '../alerts/delivery.ts';
+import type { UsageAlert } from '../alerts/model.ts';
+import type { AlertWatchLog } from '../alerts/watch.ts';
 import type { FairQueue } from '../conversations/fair-queue.ts';
 import type { TurnLog } from '../conversations/generation.ts';
 import type { RetentionLog } from '../conversations/retention.ts';
@@ -22,6 +25,11 @@ const placeOf = (turn: PlacedTurn) => ({
   messageId: answerId(turn),
 });
 
+/** Everything needed to find an alert; where it goes is in the tenant's settings, and may hold what is nobody else's business. */
+const alertOf = ({ tenantId, id, limit, percentage, period, delivery }: UsageAlert) => ({
+  ...{ tenantId, alertId: id, limit, percentage, period, attempts: delivery.attempts },
+});
+
 /** What the log and the metrics are told of turns and of what is done for them in the background: never the text of a message. */
 export function observe({ log, metrics }: ObservationDependencies) {
   const failed = metrics.counter('bedrock_graphql_turns_failed_total', 'Answers that failed, by their error code.', [
@@ -31,6 +39,10 @@ export function observe({ log, metrics }: ObservationDependencies) {
   const repaired = metrics.counter('bedrock_graphql_repairs_total', 'Turns and deletions repaired.', ['kind']);
   const repairFailed = metrics.counter('bedrock_graphql_repairs_failed_total', 'Repairs that failed.');
   const released = metrics.counter('bedrock_graphql_holds_released_total', 'Holds of tokens that had lost their turn.');
+
+  const tried = metrics.counter('bedrock_graphql_alert_deliveries_total', 'Tries to deliver usage alerts.', [
+    'outcome',
+  ]);
 
   const turns: TurnLog = {
     turnFailed(turn, error) {
@@ -71,7 +83,25 @@ export function observe({ log, metrics }: ObservationDependencies) {
     expired: (tenantId, conversations) => log.info({ tenantId, conversations }, 'retention is over'),
     retentionFailed: (tenantId, err) => log.error({ tenantId, err }, 'retention failed'),
   };
-  return { turns, sweeps, quotas, closings, retention };
+  const alerts: AlertWatchLog & DeliveryLog = {
+    recorded: (alert) => log.info(alertOf(alert), 'usage alert'),
+    recordingFailed: (tenantId, err) =>
+      log.error({ tenantId, err }, 'usage alerts not looked after: the next turn or hour will'),
+    delivered(alert) {
+      tried({ outcome: 'delivered' });
+      log.info(alertOf(alert), 'usage alert delivered');
+    },
+    deliveryFailed(alert, reason) {
+      tried({ outcome: 'failed' });
+      log.warn({ ...alertOf(alert), reason }, 'usage alert not delivered');
+    },
+    alertParked(alert, reason) {
+      tried({ outcome: 'failed' });
+      log.error({ ...alertOf(alert), reason }, 'usage alert put aside: `npm run alerts:retry` has it tried again');
+    },
+    roundFailed: (work, err) => log.error({ work, err }, 'delivering usage alerts failed'),
+  };
+  return { turns, sweeps, quotas, closings, retention, alerts };
 }
 
 /** Gauges of the turns, read at every scrape. */
@@ -96,6 +126,14 @@ export function gaugeTurns(
     read: async () => (await due.parked()).length,
   });
 }
+
+/** A gauge of the alerts that could not be delivered, read at every scrape. */
+export const gaugeAlerts = (metrics: Metrics, due: { readonly parked: () => Promise<readonly unknown[]> }) =>
+  metrics.gauge({
+    name: 'bedrock_graphql_alerts_parked',
+    help: 'Usage alerts of the installation that were put aside because their delivery failed again and again.',
+    read: async () => (await due.parked()).length,
+  });
 
 /** Whether Redis is there, as this instance sees it. */
 export const gaugeRedis = (metrics: Metrics, redis: { readonly ready: () => boolean }) =>

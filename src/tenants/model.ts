@@ -30,6 +30,8 @@ export interface Tenant {
   readonly agentIds: readonly string[];
   readonly knowledgeBaseIds: readonly string[];
   readonly limits: UsageLimits;
+  /** Percentages of its token limits at which it is alerted; null: those of the installation. */
+  readonly alertPercentages: readonly number[] | null;
   readonly features: readonly FeatureFlag[];
   /** How long a conversation is kept after its last activity, in days; null keeps it for ever. */
   readonly conversationRetentionDays: number | null;

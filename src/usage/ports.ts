@@ -128,12 +128,15 @@ export interface QuotaStore {
     change: { readonly from: number; readonly to: number },
     limits: TokenLimits,
   ): Promise<boolean>;
-  /** Replaces a hold by what was used, if it is still `held`. `fence` also refuses the turn any later hold. */
+  /**
+   * Replaces a hold by what was used, if it is still `held`, and returns what is used and held then; null when nothing was changed.
+   * `fence` also refuses the turn any later hold.
+   */
   settle(
     turnId: string,
     period: QuotaPeriod,
     change: { readonly held: number; readonly used: number; readonly fence: boolean },
-  ): Promise<boolean>;
+  ): Promise<QuotaState | null>;
   /** Refuses a turn without a hold any later one. False when it has one. */
   fence(turnId: string, period: QuotaPeriod): Promise<boolean>;
   /** Adds tokens once: a second time under the same name, which is kept like a fence, changes nothing. */

@@ -1,7 +1,7 @@
 import { isoTime } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import { ulidTime } from '../kernel/ids.ts';
-import type { QuotaPeriod, QuotaStore, TokenLimits } from './ports.ts';
+import type { QuotaPeriod, QuotaState, QuotaStore, TokenLimits } from './ports.ts';
 
 /** The tokens of one tenant: reserved before an agent is asked, settled when the answer has ended. */
 export interface TokenQuota {
@@ -22,11 +22,21 @@ export interface TokenQuotaDependencies {
   readonly reserveTokens: number;
   /** Told when the tenant's counters have changed. */
   readonly changed: () => void;
+  /** Told what was used, whenever a turn has been settled. */
+  readonly settled?: (use: SettledUse) => void;
+}
+
+/** What a tenant has used in a day and a month, without what is held for turns that have not ended. */
+export interface SettledUse extends QuotaPeriod {
+  readonly usedInMonth: number;
+  readonly usedOnDay: number;
 }
 
 /** The month and the day of a turn, and the moments at which they end. */
-export function periodOf(turnId: string): QuotaPeriod & { readonly dayEnds: string; readonly monthEnds: string } {
-  const at = new Date(ulidTime(turnId));
+export const periodOf = (turnId: string) => periodAt(ulidTime(turnId));
+
+function periodAt(ms: number): QuotaPeriod & { readonly dayEnds: string; readonly monthEnds: string } {
+  const at = new Date(ms);
   const [year, month, day] = [at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate()];
   return {
     month: at.toISOString().slice(0, 7),
@@ -36,10 +46,29 @@ export function periodOf(turnId: string): QuotaPeriod & { readonly dayEnds: stri
   };
 }
 
+function settledUse({ month, day }: QuotaPeriod, { usedInMonth, usedOnDay, holds }: QuotaState): SettledUse {
+  const held = Object.entries(holds);
+  const sum = (entries: typeof held) => entries.reduce((total, [, tokens]) => total + tokens, 0);
+  const ofDay = held.filter(([turnId]) => periodOf(turnId).day === day);
+  return { month, day, usedInMonth: usedInMonth - sum(held), usedOnDay: usedOnDay - sum(ofDay) };
+}
+
+/** What was used on the day and in the month of a moment, as far as turns have ended. */
+export async function useAt(store: QuotaStore, ms: number): Promise<SettledUse> {
+  const period = periodAt(ms);
+  return settledUse(period, await store.state(period.month, period.day));
+}
+
 const exceeded = (what: string, limit: number, resetAt: string) =>
   new AppError('QUOTA_EXCEEDED', `The tenant's tokens of this ${what} are used up.`, { limit, remaining: 0, resetAt });
 
-export function createTokenQuota({ store, limits, reserveTokens, changed }: TokenQuotaDependencies): TokenQuota {
+export function createTokenQuota({
+  store,
+  limits,
+  reserveTokens,
+  changed,
+  settled,
+}: TokenQuotaDependencies): TokenQuota {
   /** What this process holds, by turn: a first guess, which the store's conditions check. */
   const held = new Map<string, number>();
 
@@ -74,12 +103,16 @@ export function createTokenQuota({ store, limits, reserveTokens, changed }: Toke
       const period = periodOf(turnId);
       let guess = held.get(turnId) ?? reserveTokens;
       held.delete(turnId);
-      while (!(await store.settle(turnId, period, { held: guess, used, fence }))) {
+      for (;;) {
+        const state = await store.settle(turnId, period, { held: guess, used, fence });
+        if (state !== null) {
+          settled?.(settledUse(period, state));
+          return changed();
+        }
         const hold = (await store.state(period.month)).holds[turnId];
         if (hold !== undefined) guess = hold;
         else if (!fence || (await store.fence(turnId, period))) return; // settled before, or never held
       }
-      changed();
     },
 
     settleLate: (turnId, tokens) => store.addOnce(`${turnId}.late`, periodOf(turnId), tokens),

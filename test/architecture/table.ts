@@ -18,7 +18,7 @@ export interface Exception {
   readonly names: readonly string[];
 }
 
-export const DOMAINS = ['agents', 'auth', 'conversations', 'parked', 'tenants', 'usage', 'users'] as const;
+export const DOMAINS = ['agents', 'alerts', 'auth', 'conversations', 'parked', 'tenants', 'usage', 'users'] as const;
 
 const KERNEL = 'src/kernel/*';
 const TENANCY = 'src/tenancy/*';
@@ -69,6 +69,7 @@ export const PLACES: readonly Place[] = [
   ),
   adapter(['src/adapters/jwt/*'], 'jose', 'zod', 'node:crypto'),
   adapter(['src/adapters/argon2/*'], 'node:crypto', 'node:util'),
+  adapter(['src/adapters/webhook/*'], ...['ipaddr.js', 'node:dns/promises', 'node:http', 'node:https', 'node:net']),
   adapter(['src/adapters/memory/*']),
   adapter(['src/adapters/redis/*'], 'ioredis', 'node:crypto'),
 
@@ -149,6 +150,12 @@ export const EXCEPTIONS: readonly Exception[] = [
     to: 'src/usage/periods.ts',
     kind: 'value',
     names: ['PeriodKind', 'periodName'],
+  },
+  {
+    from: 'src/adapters/dynamodb/alert-store.ts',
+    to: 'src/alerts/model.ts',
+    kind: 'value',
+    names: ['alertName', 'UsageAlert'],
   },
   {
     from: 'src/adapters/dynamodb/message-store.ts',

@@ -170,6 +170,7 @@ onEveryEngine('A conditional write whose answer was lost', (storage) => {
         limits: UNLIMITED,
         features: [],
         conversationRetentionDays: null,
+        alertPercentages: null,
         version: 1,
         createdAt: AT,
         updatedAt: AT,

@@ -14,6 +14,7 @@ onEveryEngine('TenantDirectory', (storage) => {
     limits: { ...UNLIMITED, tokensPerMonth: 40_000_000_000 },
     features: [{ name: 'beta', enabled: true }],
     conversationRetentionDays: 30,
+    alertPercentages: [50, 100],
     version: 1,
     createdAt: AT,
     updatedAt: AT,

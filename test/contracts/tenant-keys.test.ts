@@ -37,6 +37,8 @@ it('no key part holds anything but letters, digits, dot, underscore and hyphen',
       () => keys.usagePart('USERS', 'HOUR', id, 1, 0),
       () => keys.usagePart(id, 'HOUR', '2026112012', 1, 0),
       () => keys.usageParts('USERS', 'DAY', '20261120', id),
+      () => keys.alert(id),
+      () => keys.listedAlert(id),
       () => keys.listed('conv-1', id, AT),
       () => keys.conversationsOf(id),
     ])
@@ -63,6 +65,7 @@ onEveryEngine('Keys', (storage) => {
       limits: UNLIMITED,
       features: [],
       conversationRetentionDays: null,
+      alertPercentages: null,
       version: 1,
       createdAt: AT,
       updatedAt: AT,
@@ -90,6 +93,12 @@ onEveryEngine('Keys', (storage) => {
     await stores.messages.end(answer.id, anOutcome('z'.repeat(400_000)), METERING);
     const signIn = { id: ulid(Date.parse(AT)), userId: 'u', identityProvider: 'PASSWORD', latencyMs: 1 };
     await stores.usage.record({ kind: 'SIGN_IN', ...signIn });
+    await stores.webhook.set({ url: 'https://x.example/', sealedSecret: 'x', setAt: AT });
+    await stores.alerts.record({
+      ...{ tenantId, id: `alert-${ulid(0)}`, limit: 'TOKENS_PER_DAY', percentage: 80, period: '2026-11-20' },
+      ...{ limitTokens: 1, usedTokens: 1, at: AT },
+      delivery: { state: 'PENDING', attempts: 0, nextAttemptAt: AT, deliveredAt: null, lastError: null },
+    });
     await stores.conversations.markDeleting(conversation.id, Date.now());
 
     const added = (await storage().allRows()).filter(({ PK, SK }) => !before.has(`${PK} ${SK}`));

@@ -1,6 +1,7 @@
 import { getDirective } from '@graphql-tools/utils';
 import { buildSchema, getNamedType, isAbstractType, isObjectType, type GraphQLNamedType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
+import type { AlertSettings, UsageAlert } from '../../src/alerts/model.ts';
 import type { TenantServices } from '../../src/context.ts';
 import type { Conversation, Message, StreamEvent } from '../../src/conversations/model.ts';
 import { pageOf } from '../../src/kernel/page.ts';
@@ -63,11 +64,20 @@ function summaryOf(owner: TenantId | null) {
 
 const userUsage = (owner: TenantId | null) => owned(owner, { userId: `user-${ULID}`, turns: OWN_NUMBER });
 
+const alertOf = (owner: TenantId | null) => owned<UsageAlert>(owner, { ...ANY_ALERT, period: wordOf(owner) });
+const ANY_ALERT: Omit<UsageAlert, 'tenantId' | 'period'> = {
+  ...{ id: `alert-${ULID}`, limit: 'TOKENS_PER_DAY', percentage: 80, limitTokens: 1, usedTokens: 1, at: AT },
+  delivery: { state: 'NONE', attempts: 0, nextAttemptAt: null, deliveredAt: null, lastError: null },
+};
+const settingsOf = (owner: TenantId | null) =>
+  owned<AlertSettings>(owner, { percentages: [80], webhookUrl: wordOf(owner), webhookSetAt: AT });
+
 /** What a service returns may be wrong in each of these places. */
 type Lie =
   | ('find' | 'findMessage' | 'list' | 'messages' | 'lastMessage' | 'create' | 'rename')
   | ('sentQuestion' | 'sentAnswer' | 'sentIn' | 'cancel' | 'summary' | 'tenant')
-  | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live' | 'series' | 'byUser' | 'ownUsage');
+  | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live' | 'series' | 'byUser' | 'ownUsage')
+  | ('alerts' | 'settings' | 'percentages' | 'webhook');
 
 /** Services of `OWN`, honest but for one place, in which they return what is somebody else's. */
 function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
@@ -111,6 +121,12 @@ function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
       ofUser: () => Promise.resolve(userUsage(whose('ownUsage'))),
       summary: () => Promise.resolve(summaryOf(whose('summary'))),
       series: () => Promise.resolve([owned(OWN, { turns: OWN_NUMBER }), owned(whose('series'), { turns: OWN_NUMBER })]),
+    },
+    alerts: {
+      list: () => Promise.resolve(pageOf(edges(alertOf(OWN), alertOf(whose('alerts'))), more)),
+      settings: () => Promise.resolve(settingsOf(whose('settings'))),
+      setPercentages: () => Promise.resolve(settingsOf(whose('percentages'))),
+      setWebhook: () => Promise.resolve({ settings: settingsOf(whose('webhook')), secret: null }),
     },
   };
   return services as unknown as TenantServices;
@@ -159,6 +175,11 @@ const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string, sh
   ['MessageCompleted.message', 'COMPLETED', stream('MessageCompleted')],
   ['MessageFailed.message', 'FAILED', stream('MessageFailed')],
   ['MessageCancelled.message', 'CANCELLED', stream('MessageCancelled')],
+  ['UsageAlertConnection.nodes', 'alerts', '{ usageAlerts { nodes { id period } } }'],
+  ['UsageAlertEdge.node', 'alerts', '{ usageAlerts { edges { node { id period } } } }'],
+  ['Query.usageAlertSettings', 'settings', '{ usageAlertSettings { webhookUrl } }'],
+  ['Mutation.setUsageAlertPercentages', 'percentages', 'mutation { setUsageAlertPercentages { webhookUrl } }'],
+  ['UsageWebhookPayload.settings', 'webhook', 'mutation { setUsageWebhook { settings { webhookUrl } } }'],
   // Of these nothing is text.
   [
     'UsageSummary.byUser',

@@ -79,6 +79,8 @@ const PLAIN: Plain = {
   'Int conversationRetentionDays': 1,
   'String timeZone': 'UTC',
   'String modelId': 'a model',
+  'String url': 'no address at all',
+  'Int percentages': 0,
   'DateTime start': new Date(Date.now() - DAY_MS).toISOString(),
   'DateTime end': new Date(Date.now() + DAY_MS).toISOString(),
 };
@@ -242,9 +244,14 @@ const CODES: Readonly<Record<string, readonly string[]>> = {
 const codesFor = (name: string, root: string): readonly string[] =>
   /signIn|refreshSession/.test(root) ? ['UNAUTHENTICATED'] : (CODES[name] ?? []);
 
-/** A mutation that names nobody and hands its caller what is their own: a link to their export, whose contents have tests of their own. */
-/** A change without a change shows a tenant to its own administrator. */
-const GIVES_OWN = ['Mutation.createUsageExport()', 'Mutation.updateTenant()'];
+/** Mutations that name nobody and hand their caller what is their own: a link to their export, whose contents have tests of their own; settings. */
+const GIVES_OWN = [
+  'Mutation.createUsageExport()',
+  'Mutation.setUsageAlertPercentages()',
+  'Mutation.setUsageWebhook()',
+  // A change without a change shows a tenant to its own administrator.
+  'Mutation.updateTenant()',
+];
 /** What operators are there for: they name any tenant, and see its configuration. Everybody else is refused. */
 const FOR_OPERATORS = ['Query.tenants', 'Mutation.createTenant', 'Mutation.setTenantStatus'];
 
@@ -323,6 +330,7 @@ describe('the walk', () => {
     const unfit = [
       'Query.conversations(filter.agentId:)',
       'Query.tenants(after:)',
+      'Query.usageAlerts(after:)',
       'Query.usageTimeSeries(filter.agentId:)',
       'Query.usageTimeSeries(filter.userId:)',
     ];

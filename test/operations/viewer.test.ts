@@ -60,7 +60,14 @@ describe('viewer', () => {
     const at = new Date().toISOString();
     await db.tenants.create({
       ...{ id, name: 'Initech', status: 'SUSPENDED', agentIds: ['support'], knowledgeBaseIds: [], features: [] },
-      ...{ limits: UNLIMITED, conversationRetentionDays: null, version: 1, createdAt: at, updatedAt: at },
+      ...{
+        limits: UNLIMITED,
+        conversationRetentionDays: null,
+        alertPercentages: null,
+        version: 1,
+        createdAt: at,
+        updatedAt: at,
+      },
     });
     const email = 'admin@initech.example';
     const passwordHash = await hasher.hash(world.config.demoPassword);

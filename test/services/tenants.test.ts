@@ -17,6 +17,7 @@ const aTenant = (id: TenantId, more: Partial<Tenant> = {}): Tenant => ({
   limits: UNLIMITED,
   features: [],
   conversationRetentionDays: null,
+  alertPercentages: null,
   version: 1,
   createdAt: AT,
   updatedAt: AT,

@@ -36,6 +36,7 @@ export const tenantOf = (id: TenantId): Tenant => ({
   limits: { requestsPerMinute: null, concurrentGenerations: null, tokensPerDay: null, tokensPerMonth: null },
   features: [],
   conversationRetentionDays: null,
+  alertPercentages: null,
   version: 1,
   createdAt: '2026-11-20T12:00:00.000Z',
   updatedAt: '2026-11-20T12:00:00.000Z',

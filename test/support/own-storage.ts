@@ -49,6 +49,7 @@ export async function startOwnStorage() {
           limits: { ...UNLIMITED, ...limits },
           features: [],
           conversationRetentionDays: null,
+          alertPercentages: null,
           version: 1,
           createdAt: at,
           updatedAt: at,

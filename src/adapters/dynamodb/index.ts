@@ -6,6 +6,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { Clock } from '../../kernel/clock.ts';
 import { createCursors, type Cursors } from '../../tenancy/cursor.ts';
 import { PLATFORM, type TenantId } from '../../tenancy/tenant-id.ts';
+import { createAlertStore, createDueAlerts } from './alert-store.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
 import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
@@ -17,6 +18,7 @@ import { createTables, enableTimeToLive, pingTable, type TableNames } from './ta
 import { createTenantDirectory } from './tenant-directory.ts';
 import { createDueWorkStore, createTurnStore, newHolder } from './turn-store.ts';
 import { createUsageStore } from './usage-store.ts';
+import { createWebhookStore } from './webhook-store.ts';
 import { createSessionStore, createUserStore } from './user-store.ts';
 
 export interface DynamoDbOptions {
@@ -99,6 +101,8 @@ export function createDynamoDb(options: DynamoDbOptions) {
       sessions: createSessionStore(rows),
       usage: createUsageStore({ tenantId, table: usage, keys }, markedHours, clock),
       quota: createQuotaStore({ tenantId, table: usage, keys }),
+      alerts: createAlertStore({ tenantId, table: usage, keys }, cursors, clock),
+      webhook: createWebhookStore(rows),
     };
   }
 
@@ -107,6 +111,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
     tenants: createTenantDirectory(app, createCursors(cursorSecret, PLATFORM)),
     due: createDueWorkStore(app),
     dueHours: createDueHours(usage),
+    dueAlerts: createDueAlerts(usage),
     createTables: () => createTables(client, names),
     enableTimeToLive: () => enableTimeToLive(client, names),
     ping: () => pingTable(client, names.app),

@@ -67,6 +67,11 @@ export function tenantKeys(tenantId: TenantId) {
       PK: partition('E', hour, '0'),
       between: [join(from), join(to)] as const,
     }),
+    webhook: (): Key => key('WEBHOOK', 'CFG'),
+    alert: (name: string): Key => key(join(name), 'AL'),
+    /** Index attributes: alerts, newest first, by an id that sorts by time. */
+    listedAlert: (id: string) => ({ gsi1PK: partition('ALERTS'), gsi1SK: join(id) }),
+    allAlerts: () => ({ index: 'gsi1', PK: partition('ALERTS') }) as const,
     quota: (month: string): Key => key(join(month), 'Q'),
     usagePeriod: (kind: PeriodKind, name: string): Key => key(`${PERIOD[kind]}#${join(name)}`, 'R'),
     usagePeriods: (kind: PeriodKind, from: string, to: string) => ({
@@ -123,6 +128,12 @@ export const parkedSince = (ms: number, key: Key) => ({
   dueSK: `${new Date(ms).toISOString()}#${key.PK}`,
 });
 
+/** The same for one of several rows of a partition. */
+export const parkedRowSince = (ms: number, key: Key) => {
+  const { duePK, dueSK } = parkedSince(ms, key);
+  return { duePK, dueSK: `${dueSK}#${key.SK}` };
+};
+
 /** The directory of tenants. */
 export const directory = () => ({ PK: join('SYS', 'TENANTS') });
 export const directoryEntry = (tenantId: TenantId): Key => ({ ...directory(), SK: join(tenantId) });
@@ -132,6 +143,13 @@ export function parseDueHour({ PK, SK }: { readonly PK: string; readonly SK: str
   const [, tenant = '', kind] = PK.split('#');
   const tenantId = parseTenantId(tenant);
   return tenantId !== null && kind === 'R' && SK.startsWith('H#') ? { tenantId, hour: SK.slice('H#'.length) } : null;
+}
+
+/** Which alert a due or parked row of the usage table is; null for a row that is none. */
+export function parseDueAlert({ PK, SK }: { readonly PK: string; readonly SK: string }) {
+  const [, tenant = '', kind] = PK.split('#');
+  const tenantId = parseTenantId(tenant);
+  return tenantId !== null && kind === 'AL' ? { tenantId, name: SK } : null;
 }
 
 /** What a due row is, read from its key; null for a row no sweeper of this version knows. */

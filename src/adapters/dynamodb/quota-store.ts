@@ -70,7 +70,7 @@ export function createQuotaStore({ table, keys }: TenantRows): QuotaStore {
         },
         equals(HOLD + turnId, held),
       );
-      return result.done;
+      return result.done ? stateOf(result.item, period.day) : null;
     },
 
     async fence(turnId, { month }) {

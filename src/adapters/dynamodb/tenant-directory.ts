@@ -18,8 +18,9 @@ const tenantOf = (row: TenantRow): Tenant => {
   const { id, name, status, agentIds, knowledgeBaseIds, limits, features, createdAt, updatedAt } = row;
   return {
     ...{ id, name, status, agentIds, knowledgeBaseIds, limits, features },
-    // Rows of before these were thought of have neither.
+    // Rows of before these were thought of have none of them.
     conversationRetentionDays: row.conversationRetentionDays ?? null,
+    alertPercentages: row.alertPercentages ?? null,
     ...{ createdAt, updatedAt, version: row.version ?? 1 },
   };
 };
