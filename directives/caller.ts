@@ -1,16 +1,12 @@
 import { AppError } from '../src/kernel/errors.ts';
 import type { ContextBinder, RequestContext } from '../src/context.ts';
-import { tokenRefused, type Principal, type Role } from '../src/tenancy/principal.ts';
+import type { Principal, Role } from '../src/tenancy/principal.ts';
 
-/**
- * Who is calling. Asked anew for every field and every event of a subscription, so that a credential that ends meanwhile ends the access with it.
- * @throws UNAUTHENTICATED
- */
-export function caller({ identity }: RequestContext, now: number): Principal {
+/** Who is calling. @throws UNAUTHENTICATED, or why nobody could tell. */
+export function caller({ identity }: RequestContext): Principal {
   if (identity.fault) throw identity.fault;
   if (!identity.principal)
     throw new AppError('UNAUTHENTICATED', 'Sign in first: send `authorization: Bearer <access token>`.');
-  if (identity.principal.expiresAt <= now) throw tokenRefused();
   return identity.principal;
 }
 

@@ -12,7 +12,7 @@ export const hasRole =
     if (!directive) return null;
     const { anyOf } = directive as { anyOf: readonly Role[] };
     return (context) => {
-      const principal = caller(context, binder.now());
+      const principal = caller(context);
       requireRole(principal, anyOf);
       return { ...context, ...signedIn(binder, principal) };
     };

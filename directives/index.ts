@@ -10,6 +10,14 @@ import { createTenantBinding } from './tenantScoped.ts';
 
 type Resolve = GraphQLFieldResolver<unknown, RequestContext>;
 
+/** What stands before each open subscription, by the context it was opened with. */
+const guards = new WeakMap<RequestContext, Access>();
+
+/** Asks the guards of an open subscription again, as an event of it would. They throw when it may not go on. */
+export const guardAgain = async (opened: RequestContext, now: RequestContext): Promise<void> => {
+  await guards.get(opened)?.(now);
+};
+
 /**
  * Makes the schema's directives hold: every resolver runs with the context its directives grant, and no object of another
  * tenant leaves one.
@@ -53,8 +61,10 @@ export function applyDirectives(schema: GraphQLSchema, binder: ContextBinder): G
       const { subscribe } = field;
       if (!subscribe || !access) return { ...field, resolve };
       // The guard stands before the event source too: a resolver alone would refuse only after the stream was opened.
-      const guarded: Resolve = (source, args, context, info) =>
-        chain(access(context), (granted) => subscribe(source, args, granted, info));
+      const guarded: Resolve = (source, args, context, info) => {
+        guards.set(context, access);
+        return chain(access(context), (granted) => subscribe(source, args, granted, info));
+      };
       return { ...field, resolve, subscribe: guarded };
     },
   });

@@ -25,7 +25,7 @@ export function createTenantBinding(binder: ContextBinder): TenantBinding {
   const entries = new WeakMap<RequestContext, Entry>();
 
   function enter(context: RequestContext): MaybePromise<InTenant<RequestContext>> {
-    const principal = caller(context, binder.now());
+    const principal = caller(context);
     const known = entries.get(context);
     if (known) return known.ready ?? known.pending;
     const pending = binder.bindTenant(context, principal).then((tenant) => {

@@ -5,7 +5,6 @@ import type { AuthService } from './auth/service.ts';
 import type { ConversationLoaders } from './conversations/loaders.ts';
 import type { ConversationService } from './conversations/service.ts';
 import type { TurnService } from './conversations/turns.ts';
-import type { AppError } from './kernel/errors.ts';
 import type { Page, PageArguments } from './kernel/page.ts';
 import type { ParkedWork } from './parked/model.ts';
 import type { Principal } from './tenancy/principal.ts';
@@ -18,10 +17,9 @@ import type { LiveUsage } from './usage/model.ts';
 import type { UsageService } from './usage/service.ts';
 import type { User } from './users/model.ts';
 
-/** Who sent a request, as far as its credential proves it. A bad credential is a fault that surfaces where a caller is needed. */
+/** Who sent a request, as far as its credential proves it. A bad credential is a fault that surfaces where a caller is needed, and so is one that nobody could look at. */
 export type Identity =
-  | { readonly principal: Principal; readonly fault: null }
-  | { readonly principal: null; readonly fault: AppError | null };
+  { readonly principal: Principal; readonly fault: null } | { readonly principal: null; readonly fault: Error | null };
 
 /** What every resolver gets. There is no store in it, and no way to one. */
 export interface RequestContext {
@@ -75,7 +73,6 @@ export type InTenant<C> = SignedIn<C> & { readonly tenant: TenantServices };
 /** How the directives make those contexts. It is given to them alone: no resolver ever sees it. */
 export interface ContextBinder {
   readonly auth: AuthService;
-  readonly now: () => number;
   readonly platform: PlatformService;
   readonly tenantOf: (principal: Principal) => Promise<Tenant | null>;
   /** @throws TENANT_REQUIRED, TENANT_INVALID, TENANT_SUSPENDED, FORBIDDEN */

@@ -10,6 +10,7 @@ import { createSecretSeal } from './alerts/signing-secret.ts';
 import { createAlertWatch, type AlertTerms } from './alerts/watch.ts';
 import { hashChosen } from './auth/passwords.ts';
 import { createAuthService } from './auth/service.ts';
+import { createStanding, sessionRoles } from './auth/standing.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
 import { createTables, listParkedTurns, reconcileUsage, retryParkedAlerts, retryParkedTurns } from './commands.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
@@ -114,9 +115,10 @@ export async function start(config: Config, surroundings: Surroundings) {
     const streams = shared.streamLogs.forTenant(tenantId);
     return { ...stores, usage, usageEvents: store, liveUsage, quota, meter: usage, alerts, streams };
   };
+  const sessionsOf = (home: TenantId) => db.forTenant(home).sessions;
   const auth = createAuthService({
     accountsOf: (home) => db.forTenant(home).users,
-    sessionsOf: (home) => db.forTenant(home).sessions,
+    sessionsOf,
     hasher,
     tokens,
     meter: { recordSignIn: (tenantId, signIn) => dataOf(tenantId).usage.recordSignIn(signIn) },
@@ -212,6 +214,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   const app = await startApp({
     ...config,
     tokens,
+    standing: createStanding({ rolesNow: { SESSION: sessionRoles(sessionsOf) }, clock }),
     jwks: tokens.jwks,
     agents,
     binder,

@@ -7,6 +7,8 @@ export interface Account {
   readonly name: string;
   readonly email: string;
   readonly roles: readonly Role[];
+  /** It is kept, but may not be used. */
+  readonly disabled?: boolean;
   /** PHC string, see https://github.com/P-H-C/phc-string-format. */
   readonly passwordHash: string;
 }

@@ -17,6 +17,8 @@ export interface SessionStore {
    */
   rotate(session: RefreshSession, presentedHash: string): Promise<'ROTATED' | 'REUSED' | 'UNKNOWN'>;
   remove(userId: string, sessionId: string): Promise<void>;
+  /** The account that this is a session of, in one read; null when the session has ended, or the account is gone. */
+  accountOf(userId: string, sessionId: string): Promise<Account | null>;
 }
 
 export interface PasswordHasher {

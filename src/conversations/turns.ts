@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { isoTime, sleep, type Clock } from '../kernel/clock.ts';
 import { AppError, badInput } from '../kernel/errors.ts';
 import { ulid } from '../kernel/ids.ts';
-import { isOperator } from '../tenancy/principal.ts';
+import { isOperator, signInOf } from '../tenancy/principal.ts';
 import { maySee, owns, requireOwner, type TenantScope } from '../tenancy/scope.ts';
 import type { Place } from './fair-queue.ts';
 import type { Generations } from './generation.ts';
@@ -95,7 +95,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       key: turnKey(id, input, ownerId, checkIdempotencyKey(input.idempotencyKey)),
       conversationId: input.conversationId,
       ownerId,
-      signInId: scope.principal.signInId ?? null,
+      signInId: signInOf(scope.principal),
       content,
       contentDigest: sha256(content),
       sequence: null,

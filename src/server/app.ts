@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Generations } from '../conversations/generation.ts';
 import type { AgentCatalogue } from '../agents/catalogue.ts';
 import type { AccessTokens } from '../auth/ports.ts';
+import type { Standing } from '../auth/standing.ts';
 import type { ContextBinder } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
@@ -13,7 +14,7 @@ import { createHttpServer } from './http.ts';
 import { listen } from './listen.ts';
 import { createOperationLog, type Logger, type OperationEnded } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { createContextBuilder } from './request-context.ts';
+import { createContexts } from './request-context.ts';
 import { createSchema } from './schema.ts';
 import { createWsServer } from './ws.ts';
 
@@ -28,6 +29,7 @@ export interface AppOptions {
   readonly introspection: boolean;
   readonly shutdownGraceMs: number;
   readonly tokens: Pick<AccessTokens, 'verify'>;
+  readonly standing: Standing;
   readonly jwks: object;
   readonly agents: AgentCatalogue;
   readonly binder: ContextBinder;
@@ -95,7 +97,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 async function createApi(options: AppOptions, checkReady: CheckReady) {
   const { log, clock, introspection, metrics } = options;
   const schema = createSchema(options.binder);
-  const contextOf = createContextBuilder(options.tokens, options.agents);
+  const { contextOf, renewed } = createContexts(options);
   const logOperation = createOperationLog(log);
   const operationEnded: OperationEnded = (context, operation) => {
     logOperation(context, operation);
@@ -105,9 +107,9 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   const apollo = createApollo(execution);
   await apollo.start();
   const http = await createHttpServer({ ...options, apollo, contextOf, checkReady });
-  serveExports(http, { contextOf, binder: options.binder, links: options.exportLinks, log });
+  serveExports(http, { contextOf, renewed, binder: options.binder, links: options.exportLinks, log });
   const { socketBacklogBytes } = options;
-  const ws = createWsServer({ ...execution, server: http.server, contextOf, socketBacklogBytes });
+  const ws = createWsServer({ ...execution, server: http.server, contextOf, renewed, socketBacklogBytes });
   metrics.gauge({ name: 'bedrock_graphql_websockets', help: 'Open sockets.', read: () => ws.count() });
   return { http, ws, apollo };
 }

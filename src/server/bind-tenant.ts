@@ -69,7 +69,6 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
   return {
     auth,
     platform,
-    now: () => clock.now(),
     tenantOf: ({ tenantId }) => (tenantId === null ? Promise.resolve(null) : tenants.find(tenantId)),
 
     async bindTenant({ namedTenant, event }, principal): Promise<TenantServices> {

@@ -10,7 +10,7 @@ import type { ExportFormat, ExportRequest } from '../usage/model.ts';
 import { formatError, isExpected, retryAfterSeconds, statusOf, withRequestId } from './format-error.ts';
 import { senderOf } from './http.ts';
 import { logUnexpected, type Logger } from './log.ts';
-import type { ContextBuilder } from './request-context.ts';
+import type { ContextBuilder, ContextRenewal } from './request-context.ts';
 
 const PATH = '/exports/usage';
 /** The roles of `createUsageExport`: a link allows nothing that its maker may not do directly. */
@@ -29,6 +29,7 @@ const CONTENT_TYPES = {
 
 export interface ExportsOptions {
   readonly contextOf: ContextBuilder;
+  readonly renewed: ContextRenewal;
   readonly binder: ContextBinder;
   readonly links: ExportLinks;
   readonly log: Logger;
@@ -97,13 +98,16 @@ async function begun(pieces: AsyncIterable<string>): Promise<AsyncIterable<strin
  * rest by the id of the last row they have.
  */
 export function serveExports(app: FastifyInstance, options: ExportsOptions): void {
-  const { contextOf, binder, links, log, stalledMs = STALLED_MS } = options;
+  const { contextOf, renewed, binder, links, log, stalledMs = STALLED_MS } = options;
 
-  /** By a link everything is as if its maker had asked, credentials or not: their role, their tenant and its state count now. */
-  async function orderOf(context: RequestContext, parameters: Parameters): Promise<Order> {
+  /** By a link everything is as if its maker had asked, credentials or not: their session, their role, their tenant and its state count now. */
+  async function orderOf(asked: RequestContext, parameters: Parameters): Promise<Order> {
     const { link, after = null } = parameters;
     const grant = link === undefined ? null : links.open(link);
-    const principal = grant ? grant.scope.principal : caller(context, binder.now());
+    const context = grant
+      ? await renewed({ ...asked, identity: { principal: grant.scope.principal, fault: null } })
+      : asked;
+    const principal = caller(context);
     requireRole(principal, ROLES);
     if (!grant) return { tenant: await binder.bindTenant(context, principal), request: requestOf(parameters), after };
     const namedTenant = isOperator(principal) ? grant.scope.tenantId : null;

@@ -14,21 +14,34 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import type { SubscribePayload } from 'graphql-ws';
+import { guardAgain } from '../../directives/index.ts';
 import type { RequestContext } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
+import type { AppError } from '../kernel/errors.ts';
 import { DOCUMENT_TOKENS_MAX } from './apollo.ts';
 import { createEventStream, type EventStream } from './event-stream.ts';
-import { codeOf, createErrorFormatter, isExpected, withRequestId } from './format-error.ts';
+import { appErrorOf, codeOf, createErrorFormatter, isExpected, withRequestId } from './format-error.ts';
 import { logUnexpected, type Logger, type OperationEnd, type OperationEnded } from './log.ts';
+import type { ContextRenewal } from './request-context.ts';
 import { selectionLimits } from './selection-limits.ts';
+
+/** An open subscription. */
+export interface OpenSubscription {
+  /** Looks at what an event would have to pass, without one, and ends it with the refusal if there is one. Rejects when that cannot be known now. */
+  recheck(): Promise<void>;
+  /** Ends it: the reader still receives this error. */
+  refuse(error: AppError): void;
+  /** Ends it without a word. */
+  end(): void;
+}
 
 /** One operation on a socket, in the form graphql-js executes it, with what the log wants to know of it. */
 export interface SocketOperation extends ExecutionArgs {
   readonly contextValue: RequestContext;
   readonly type: string;
   readonly startedAt: number;
-  /** Called with the stream of a subscription once it is open. */
-  readonly onStream: (stream: EventStream) => void;
+  /** Called with a subscription once it is open. */
+  readonly onOpen: (subscription: OpenSubscription) => void;
   /** Whether its stream was opened: such a subscription is logged when that ends. */
   readonly streaming: () => boolean;
 }
@@ -39,6 +52,7 @@ export interface SocketOperationsOptions {
   readonly log: Logger;
   readonly clock: Clock;
   readonly operationEnded: OperationEnded;
+  readonly renewed: ContextRenewal;
 }
 
 const fault = (message: string, code: string) => new GraphQLError(message, { extensions: { code } });
@@ -51,7 +65,7 @@ function coded(error: GraphQLError, code: string): GraphQLError {
 
 /** Operations that come over a socket: Apollo Server does not see them, so what it does for HTTP is done for them here. */
 export function createSocketOperations(options: SocketOperationsOptions) {
-  const { schema, introspection, log, clock, operationEnded } = options;
+  const { schema, introspection, log, clock, operationEnded, renewed } = options;
   const rules = [...specifiedRules, selectionLimits, ...(introspection ? [] : [NoSchemaIntrospectionCustomRule])];
   const formatError = createErrorFormatter({ suggestions: introspection });
 
@@ -59,7 +73,7 @@ export function createSocketOperations(options: SocketOperationsOptions) {
   function prepare(
     { query, operationName, variables }: SubscribePayload,
     contextValue: RequestContext,
-    onStream: SocketOperation['onStream'],
+    onOpen: SocketOperation['onOpen'],
   ): SocketOperation | readonly GraphQLError[] {
     try {
       const document = parse(query, { maxTokens: DOCUMENT_TOKENS_MAX });
@@ -80,9 +94,9 @@ export function createSocketOperations(options: SocketOperationsOptions) {
         type: operation.operation,
         startedAt: clock.now(),
         streaming: () => opened,
-        onStream(stream) {
+        onOpen(subscription) {
           opened = true;
-          onStream(stream);
+          onOpen(subscription);
         },
       };
     } catch (error) {
@@ -92,20 +106,41 @@ export function createSocketOperations(options: SocketOperationsOptions) {
     }
   }
 
-  async function subscribe(operation: SocketOperation): Promise<ExecutionResult | EventStream> {
+  /** The credential may have ended since the socket was opened. */
+  const asOfNow = async (operation: SocketOperation): Promise<SocketOperation> => ({
+    ...operation,
+    contextValue: await renewed(operation.contextValue),
+  });
+
+  async function subscribe(prepared: SocketOperation): Promise<ExecutionResult | EventStream> {
+    const operation = await asOfNow(prepared);
     const source = await openSource(operation);
     if (!(Symbol.asyncIterator in source)) return source;
+    // Of its own for every event: the guards look again, and nothing is answered from an earlier event's reads.
+    const eventContext = async () => ({ ...(await renewed(operation.contextValue)), event: true });
     let events = 0;
     const stream = createEventStream(
       source[Symbol.asyncIterator](),
-      (rootValue) => {
+      async (rootValue) => {
         events++;
-        // A context of its own: the guards look again, and nothing is answered from an earlier event's reads.
-        return execute({ ...operation, rootValue, contextValue: { ...operation.contextValue, event: true } });
+        return execute({ ...operation, rootValue, contextValue: await eventContext() });
       },
       () => logEnd(operation, { errorCodes: [], events }),
     );
-    operation.onStream(stream);
+    const refuse = (error: AppError) => stream.refuse(error);
+    operation.onOpen({
+      refuse,
+      end: () => void stream.return?.(),
+      async recheck() {
+        try {
+          await guardAgain(operation.contextValue, await eventContext());
+        } catch (error) {
+          const refusal = appErrorOf(error);
+          if (!refusal) throw error;
+          refuse(refusal);
+        }
+      },
+    });
     return stream;
   }
 
@@ -156,5 +191,11 @@ export function createSocketOperations(options: SocketOperationsOptions) {
     return formatted;
   }
 
-  return { prepare, execute: (operation: SocketOperation) => execute(operation), subscribe, shown, refused };
+  return {
+    prepare,
+    execute: async (operation: SocketOperation) => execute(await asOfNow(operation)),
+    subscribe,
+    shown,
+    refused,
+  };
 }

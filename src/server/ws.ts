@@ -5,20 +5,29 @@ import { GraphQLError, type ExecutionArgs, type ExecutionResult } from 'graphql'
 import { CloseCode, handleProtocols, makeServer } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { RequestContext } from '../context.ts';
-import { sleep, type Clock } from '../kernel/clock.ts';
-import { tokenRefused } from '../tenancy/principal.ts';
-import type { EventStream } from './event-stream.ts';
+import { sleep } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
 import { attachSocket } from './socket-adapter.ts';
 import { createBacklogLimit } from './socket-backlog.ts';
-import { createSocketOperations, type SocketOperation, type SocketOperationsOptions } from './socket-operations.ts';
+import {
+  createSocketOperations,
+  type OpenSubscription,
+  type SocketOperation,
+  type SocketOperationsOptions,
+} from './socket-operations.ts';
 
 /** RFC 6455, 7.4.1 and its registry: the service restarts, so that clients come back by themselves. */
 const SERVICE_RESTART = 1012;
 const FRAME_BYTES_MAX = 1024 * 1024;
 const INIT_TIMEOUT_MS = 3_000;
-/** How long a reader of an expired socket may take to fetch the error that says so, before the socket is closed anyway. */
-const EXPIRY_GRACE_MS = 1_000;
+/**
+ * How often it is asked again who may stay, so that a reader to whom nothing is sent learns it too. Together with the age of what is
+ * known of credentials and tenants (25 s) it makes 30 s.
+ */
+export const RECHECK_EVERY_MS = 5_000;
+/** How long a reader of a socket that ends may take to fetch the error that says so, before the socket is closed anyway. */
+const END_GRACE_MS = 1_000;
 
 export interface WsOptions extends SocketOperationsOptions {
   readonly server: Server;
@@ -35,12 +44,14 @@ export interface WsServer {
 
 /** What is kept for a socket's life. */
 interface SocketState {
+  readonly socket: WebSocket;
   /** Whoever opened the socket: every operation on it gets a context of its own, made of this one. */
   readonly opener: RequestContext;
   /** The open subscriptions, by operation id, until the client has been told of their end. */
-  readonly streams: Map<string, EventStream>;
-  cancelExpiry: () => void;
-  expired: boolean;
+  readonly streams: Map<string, OpenSubscription>;
+  /** Cancels the next look at the credential, or what follows its end. */
+  cancelTimer: () => void;
+  ended: boolean;
 }
 
 interface SocketExtra {
@@ -68,7 +79,7 @@ function senderOf(payload: Readonly<Record<string, unknown>>, { socket, headers 
 
 /** GraphQL over a WebSocket (graphql-transport-ws), for every kind of operation, with the context, the guards and the masking of HTTP. */
 export function createWsServer({ server, contextOf, socketBacklogBytes, ...options }: WsOptions): WsServer {
-  const { clock, log } = options;
+  const { clock, log, renewed } = options;
   const sockets = new WebSocketServer({
     noServer: true,
     handleProtocols,
@@ -88,28 +99,27 @@ export function createWsServer({ server, contextOf, socketBacklogBytes, ...optio
     async onConnect({ connectionParams, extra }) {
       const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request));
       if (opener.identity.fault) return false;
-      const state: SocketState = { opener, streams: new Map(), cancelExpiry: () => {}, expired: false };
+      const { socket } = extra;
+      const state: SocketState = { socket, opener, streams: new Map(), cancelTimer: () => {}, ended: false };
       extra.state = state;
-      states.set(extra.socket, state);
-      const { principal } = opener.identity;
-      if (principal)
-        state.cancelExpiry = clock.after(principal.expiresAt - clock.now(), () => expire(state, extra, clock));
+      states.set(socket, state);
+      recheckLater(state);
       return true;
     },
     onClose({ extra: { state, socket } }) {
       if (!state) return;
-      state.cancelExpiry();
+      state.cancelTimer();
       states.delete(socket);
       if (openStreams() === 0) onAllTold();
     },
     onSubscribe({ extra: { state, socket } }, id, payload) {
       if (!state) return [new GraphQLError('Send connection_init first.')]; // cannot be: graphql-ws closes such a socket
       if (!keepsUp(socket)) return [nobodyReads()];
-      const onStream = (stream: EventStream) => {
-        state.streams.set(id, stream);
+      const onOpen = (subscription: OpenSubscription) => {
+        state.streams.set(id, subscription);
         keepsUp(socket);
       };
-      return operations.prepare(payload, { ...state.opener, requestId: randomUUID() }, onStream);
+      return operations.prepare(payload, { ...state.opener, requestId: randomUUID() }, onOpen);
     },
     execute: (args) => operations.execute(args as SocketOperation),
     subscribe: (args: ExecutionArgs) => operations.subscribe(args as SocketOperation) as never,
@@ -124,7 +134,7 @@ export function createWsServer({ server, contextOf, socketBacklogBytes, ...optio
   /** Whether a socket can be sent more. Otherwise it is closing, and nothing more is executed for it. */
   function keepsUp(socket: WebSocket): boolean {
     if (hasRoom(socket)) return true;
-    for (const stream of states.get(socket)?.streams.values() ?? []) void stream.return?.();
+    for (const stream of states.get(socket)?.streams.values() ?? []) stream.end();
     return false;
   }
 
@@ -140,9 +150,39 @@ export function createWsServer({ server, contextOf, socketBacklogBytes, ...optio
   });
 
   function told(extra: SocketExtra, id: string) {
-    extra.state?.streams.delete(id);
-    closeIfExpired(extra);
+    if (!extra.state) return;
+    extra.state.streams.delete(id);
+    closeIfTold(extra.state);
     if (openStreams() === 0) onAllTold();
+  }
+
+  /** Looks again in a while, and at the end of the credential to the moment: it is known before it comes. */
+  function recheckLater(state: SocketState) {
+    const { principal } = state.opener.identity;
+    if (!principal || state.ended) return;
+    const ms = Math.min(RECHECK_EVERY_MS, Math.max(0, principal.expiresAt - clock.now()));
+    state.cancelTimer = clock.after(ms, () => void recheck(state));
+  }
+
+  /** Whoever has opened a socket may stay while their credential counts, and each subscription while its guards let it pass. */
+  async function recheck(state: SocketState) {
+    try {
+      const { fault } = (await renewed(state.opener)).identity;
+      if (fault instanceof AppError) return end(state, fault);
+      if (fault) throw fault;
+      await Promise.all([...state.streams.values()].map((stream) => stream.recheck()));
+    } catch (err) {
+      log.debug({ err }, 'who may stay is not known'); // it is asked again the next time, or with the next event
+    }
+    if (states.has(state.socket)) recheckLater(state);
+  }
+
+  /** Every subscription is told why, and then the socket is closed, so that the client returns with a fresh credential. */
+  function end(state: SocketState, refusal: AppError) {
+    state.ended = true;
+    for (const stream of state.streams.values()) stream.refuse(refusal);
+    state.cancelTimer = clock.after(END_GRACE_MS, () => close(state.socket));
+    closeIfTold(state);
   }
 
   const openStreams = () => [...states.values()].reduce((sum, { streams }) => sum + streams.size, 0);
@@ -163,18 +203,10 @@ export function createWsServer({ server, contextOf, socketBacklogBytes, ...optio
   };
 }
 
-/** When the token ends: every subscription is told why, and then the socket is closed, so that the client returns with a fresh one. */
-function expire(state: SocketState, extra: SocketExtra, clock: Clock) {
-  state.expired = true;
-  for (const stream of state.streams.values()) stream.refuse(tokenRefused());
-  state.cancelExpiry = clock.after(EXPIRY_GRACE_MS, () => close(extra.socket));
-  closeIfExpired(extra);
-}
-
-function closeIfExpired({ socket, state }: SocketExtra) {
-  if (!state?.expired || state.streams.size > 0) return;
-  state.cancelExpiry();
-  close(socket);
+function closeIfTold(state: SocketState) {
+  if (!state.ended || state.streams.size > 0) return;
+  state.cancelTimer();
+  close(state.socket);
 }
 
 const close = (socket: WebSocket) => socket.close(CloseCode.Forbidden, 'Token expired');

@@ -4,6 +4,9 @@ import type { TenantId } from './tenant-id.ts';
 
 export type Role = 'PLATFORM_OPERATOR' | 'TENANT_ADMIN' | 'MEMBER' | 'PARTNER';
 
+/** What a caller proved themselves with. */
+export type Credential = { readonly kind: 'SESSION'; readonly sessionId: string };
+
 /** Who is calling, as proved by a credential. */
 export interface Principal {
   readonly userId: string;
@@ -12,11 +15,14 @@ export interface Principal {
   readonly roles: readonly Role[];
   /** The tenant the caller belongs to; null for a platform operator. */
   readonly tenantId: TenantId | null;
+  readonly credential: Credential;
   /** When the credential ends, in milliseconds since the Unix epoch. */
   readonly expiresAt: number;
-  /** The sign-in that the credential comes from, where it comes from one. */
-  readonly signInId?: string;
 }
+
+/** The sign-in that the credential comes from, where it comes from one. */
+export const signInOf = ({ credential }: Principal): string | null =>
+  'sessionId' in credential ? credential.sessionId : null;
 
 export const isOperator = (principal: Principal): boolean => principal.roles.includes('PLATFORM_OPERATOR');
 

@@ -1,5 +1,6 @@
 import { AppError } from '../kernel/errors.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { createRecentReads } from '../kernel/recent-reads.ts';
 import { isOperator, type Principal } from '../tenancy/principal.ts';
 import { actingTenant, tenantInvalid } from '../tenancy/scope.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
@@ -7,12 +8,11 @@ import type { Tenant } from './model.ts';
 import type { TenantDirectory } from './ports.ts';
 
 /** How long a tenant's configuration may be out of date on an instance, in milliseconds. */
-export const TENANT_CACHE_MS = 30_000;
-/** More tenants than this and the cache starts anew: it bounds memory, nothing else. */
+export const TENANT_CACHE_MS = 25_000;
 const TENANTS_CACHED_MAX = 10_000;
 
 export interface TenantService {
-  /** The tenant as it was at most 30 s ago, or null. */
+  /** The tenant as it was at most 25 s ago, or null. */
   find(id: TenantId): Promise<Tenant | null>;
   /**
    * The tenant a caller acts in, checked to exist and to be in use. `named` is the `x-tenant-id` of the call.
@@ -29,22 +29,16 @@ export interface TenantServiceDependencies {
 }
 
 export function createTenantService({ directory, clock }: TenantServiceDependencies): TenantService {
-  const cache = new Map<TenantId, { readonly tenant: Promise<Tenant | null>; readonly readAt: number }>();
-
-  const find: TenantService['find'] = (id) => {
-    const cached = cache.get(id);
-    if (cached && clock.now() - cached.readAt < TENANT_CACHE_MS) return cached.tenant;
-    if (cache.size >= TENANTS_CACHED_MAX) cache.clear();
-    const entry = { tenant: directory.get(id), readAt: clock.now() };
-    cache.set(id, entry);
-    // A failed read is not an answer: the next caller asks again.
-    entry.tenant.catch(() => cache.get(id) === entry && cache.delete(id));
-    return entry.tenant;
-  };
+  const recent = createRecentReads<TenantId, Tenant | null>({
+    clock,
+    maxAgeMs: TENANT_CACHE_MS,
+    keysMax: TENANTS_CACHED_MAX,
+  });
+  const find: TenantService['find'] = (id) => recent.get(id, () => directory.get(id));
 
   return {
     find,
-    changed: (tenant) => void cache.set(tenant.id, { tenant: Promise.resolve(tenant), readAt: clock.now() }),
+    changed: (tenant) => recent.put(tenant.id, tenant),
     async enter(principal, named) {
       const tenant = await find(actingTenant(principal, named));
       if (tenant === null) throw tenantInvalid();

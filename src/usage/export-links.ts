@@ -10,7 +10,7 @@ export const LINK_MINUTES = 5;
 /** A link of ours has well under a thousand characters; what is longer is not worth verifying. */
 const LINK_CHARACTERS_MAX = 2_048;
 /** Names what the key is for, and the form of what it signs: a link of another form is no link. */
-const PURPOSE = 'bedrock-graphql usage export link 1';
+const PURPOSE = 'bedrock-graphql usage export link 2';
 
 /** What a link allows: this one export, to whoever holds it, as if it were the one who asked for it. */
 export interface ExportGrant {
@@ -25,7 +25,7 @@ export interface ExportLinks {
   open(link: string): ExportGrant;
 }
 
-interface Sealed extends Pick<Principal, 'userId' | 'roles'> {
+interface Sealed extends Pick<Principal, 'userId' | 'roles' | 'credential'> {
   readonly tenantId: string;
   /** Whether the tenant is the caller's own, or the one an operator acted in. */
   readonly own: boolean;
@@ -56,8 +56,9 @@ export function createExportLinks(secret: string, clock: Clock): ExportLinks {
   return {
     seal({ scope: { tenantId, principal }, request: { start, end, format } }) {
       const expiresAt = clock.now() + LINK_MINUTES * 60_000;
+      const { userId, roles, credential } = principal;
       const sealed: Sealed = {
-        ...{ tenantId, own: principal.tenantId !== null, userId: principal.userId, roles: principal.roles },
+        ...{ tenantId, own: principal.tenantId !== null, userId, roles, credential },
         ...{ start: start.getTime(), end: end.getTime(), format, expiresAt },
       };
       return { link: signed(Buffer.from(JSON.stringify(sealed)).toString('base64url')), expiresAt };
@@ -65,11 +66,12 @@ export function createExportLinks(secret: string, clock: Clock): ExportLinks {
 
     open(link) {
       if (link.length > LINK_CHARACTERS_MAX) throw refused();
-      const { tenantId: slug, own, userId, roles, start, end, format, expiresAt } = payloadOf(link);
+      const { tenantId: slug, own, userId, roles, credential, start, end, format, expiresAt } = payloadOf(link);
       const tenantId = parseTenantId(slug);
       if (tenantId === null || expiresAt <= clock.now()) throw refused();
       // Who it was is all that a link says of them: their name and address have no place in a URL.
-      const principal = { userId, name: '', email: null, roles, tenantId: own ? tenantId : null, expiresAt };
+      const home = own ? tenantId : null;
+      const principal = { userId, name: '', email: null, roles, tenantId: home, credential, expiresAt };
       return { scope: { tenantId, principal }, request: { start: new Date(start), end: new Date(end), format } };
     },
   };

@@ -205,6 +205,20 @@ onEveryEngine('SessionStore', (storage) => {
     expect(await storage().rowsOf(tenantId)).toEqual([]);
   });
 
+  it('names the account it is of, in one read, while both are there', async () => {
+    const { clock, tenantId, sessions, session } = open();
+    const { users } = storage().connect({ clock }).forTenant(tenantId);
+    const account = anAccount({ userId: session.userId });
+    await sessions.create(session);
+    expect(await sessions.accountOf(session.userId, session.sessionId)).toBeNull();
+    await users.register(account, clock.now());
+    expect(await sessions.accountOf(session.userId, session.sessionId)).toEqual(account);
+    expect(await sessions.accountOf(session.userId, ulid(1))).toBeNull();
+    expect(await open().sessions.accountOf(session.userId, session.sessionId)).toBeNull();
+    clock.move(61 * MINUTE);
+    expect(await sessions.accountOf(session.userId, session.sessionId)).toBeNull();
+  });
+
   it('another tenant, user or session neither rotates nor removes it', async () => {
     const { sessions, session } = open();
     await sessions.create(session);

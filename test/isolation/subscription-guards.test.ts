@@ -2,15 +2,17 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createAgentCatalogue } from '../../src/agents/catalogue.ts';
+import { createStanding } from '../../src/auth/standing.ts';
 import type { ContextBinder, RequestContext, TenantServices } from '../../src/context.ts';
 import type { StreamEvent } from '../../src/conversations/model.ts';
 import { createEventQueue } from '../../src/kernel/event-queue.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { createOperationLog } from '../../src/server/log.ts';
+import { createContexts } from '../../src/server/request-context.ts';
 import { createSchema } from '../../src/server/schema.ts';
 import { createSocketOperations } from '../../src/server/socket-operations.ts';
 import { createEventStream, type EventStream } from '../../src/server/event-stream.ts';
-import type { Principal } from '../../src/tenancy/principal.ts';
+import type { Principal, Role } from '../../src/tenancy/principal.ts';
 import { createTenantService, TENANT_CACHE_MS } from '../../src/tenants/service.ts';
 import type { Tenant } from '../../src/tenants/model.ts';
 import { OWN, principalOf, startBoundApi, tenantOf } from '../support/bound-api.ts';
@@ -58,9 +60,14 @@ function createSource(clock: TestClock) {
 async function startApi({ principal = principalOf('MEMBER') }: { readonly principal?: Principal } = {}) {
   const clock = createTestClock();
   const source = createSource(clock);
-  const api = await startBoundApi({ bindTenant: source.bindTenant, principal, clock });
+  const credential = { roles: principal.roles as readonly Role[] | null, reads: 0, failing: false };
+  const rolesNow = () => {
+    credential.reads++;
+    return credential.failing ? Promise.reject(new Error('the store is away')) : Promise.resolve(credential.roles);
+  };
+  const api = await startBoundApi({ bindTenant: source.bindTenant, principal, rolesNow, clock });
   onTestFinished(() => api.stop());
-  return { clock, source, api };
+  return { clock, source, credential, api };
 }
 
 describe('a subscription that is open', () => {
@@ -131,6 +138,91 @@ describe('a subscription that is open', () => {
   );
 });
 
+/** Credentials that are never withdrawn, and so end with their time alone. */
+function renewedBy(clock: TestClock) {
+  const standing = createStanding({ rolesNow: { SESSION: ({ roles }) => Promise.resolve(roles) }, clock });
+  const tokens = { verify: () => Promise.reject(new Error('not used')) };
+  return createContexts({ tokens, standing, agents: createAgentCatalogue([]) }).renewed;
+}
+
+/** A socket with one subscription to which nothing is sent. */
+async function openIdle() {
+  const opened = await startApi();
+  const socket = await openSocket(opened.api.wsUrl);
+  onTestFinished(() => socket.socket.terminate());
+  await socket.init({ authorization: 'Bearer anything' });
+  socket.subscribe('idle', QUERY);
+  while (opened.source.bound() === 0) await settle();
+  return { ...opened, socket };
+}
+
+describe('a subscription to which nothing is sent', () => {
+  it.each([
+    ['withdrawn', null],
+    ['of other roles', ['TENANT_ADMIN'] as const],
+    ['of no role any more', [] as const],
+  ])(
+    'is told within 30 s that its credential is %s, and completes; then its socket is closed with 4403',
+    async (_what, roles) => {
+      const { clock, source, credential, socket } = await openIdle();
+      await clock.advance(24_000); // what is known is as old as it can be when things change
+      credential.roles = roles;
+      await clock.advance(30_000);
+      expect(await socket.closed).toMatchObject({ code: 4403 });
+      const told = [await socket.next(), await socket.next()];
+      expect(told.map(({ type, payload }) => [type, codes(payload)])).toEqual([
+        ['next', ['UNAUTHENTICATED']],
+        ['complete', undefined],
+      ]);
+      expect(source.left()).toBe(1);
+    },
+  );
+
+  it.each([
+    ['suspended', { status: 'SUSPENDED' } as const, 'TENANT_SUSPENDED'],
+    ['gone', null, 'TENANT_INVALID'],
+  ])(
+    'is told within 30 s that its tenant is %s, and completes; its socket stays, for there is no fresh credential to come back with',
+    async (_what, changes, code) => {
+      const { clock, source, socket } = await openIdle();
+      await clock.advance(24_000);
+      source.change(changes);
+      await clock.advance(30_000);
+      const told = [await socket.next(), await socket.next()];
+      expect(told.map(({ type, payload }) => [type, codes(payload)])).toEqual([
+        ['next', [code]],
+        ['complete', undefined],
+      ]);
+      expect(source.left()).toBe(1);
+      socket.send({ id: 'who', type: 'subscribe', payload: { query: '{ viewer { name } }' } });
+      expect(await socket.next()).toMatchObject({ id: 'who', payload: { data: { viewer: { name: 'Ada' } } } });
+    },
+  );
+
+  it('goes on while the store is away, and ends once that says so', async () => {
+    const { clock, source, credential, socket } = await openIdle();
+    Object.assign(credential, { roles: null, failing: true });
+    await clock.advance(120_000);
+    expect(source.left()).toBe(0);
+    credential.failing = false;
+    await clock.advance(5_000);
+    expect(await socket.closed).toMatchObject({ code: 4403 });
+    expect(codes((await socket.next()).payload)).toEqual(['UNAUTHENTICATED']);
+  });
+
+  it('costs one look at the store in 25 s, however many there are and however much is asked beside them', async () => {
+    const { clock, source, credential, socket } = await openIdle();
+    for (const id of ['a', 'b', 'c']) socket.subscribe(id, QUERY);
+    while (source.bound() < 4) await settle();
+    expect(credential.reads).toBe(1);
+    for (let second = 0; second < 100; second += 2) {
+      socket.send({ id: `who ${second}`, type: 'subscribe', payload: { query: '{ viewer { name } }' } });
+      await clock.advance(second === 98 ? 1_999 : 2_000);
+    }
+    expect(credential.reads).toBe(4);
+  });
+});
+
 const contextOf = (principal: Principal): RequestContext => ({
   requestId: 'request-1',
   identity: { principal, fault: null },
@@ -152,6 +244,7 @@ async function expectToldOnce() {
     log,
     clock,
     operationEnded: createOperationLog(log),
+    renewed: renewedBy(clock),
   });
   const ends: string[] = [];
   const stream = createEventStream(
@@ -172,7 +265,7 @@ async function expectToldOnce() {
 describe('the guard before every event, without the timer of the socket', () => {
   async function subscribe(clock: TestClock, expiresAt: number) {
     const source = createSource(clock);
-    const binder = { now: () => clock.now(), bindTenant: source.bindTenant } as unknown as ContextBinder;
+    const binder = { bindTenant: source.bindTenant } as unknown as ContextBinder;
     const { log } = captureLog();
     const operations = createSocketOperations({
       schema: createSchema(binder),
@@ -180,6 +273,7 @@ describe('the guard before every event, without the timer of the socket', () => 
       log,
       clock,
       operationEnded: createOperationLog(log),
+      renewed: renewedBy(clock),
     });
     const operation = operations.prepare({ query: QUERY }, contextOf(principalOf('MEMBER', expiresAt)), () => {});
     if (!('contextValue' in operation)) throw new Error('the subscription was not understood');

@@ -33,7 +33,10 @@ function open() {
     issue: ({ userId, name, email, roles, tenantId, sessionId }) =>
       Promise.resolve({
         token: `access ${sessionId} ${clock.now()}`,
-        principal: { userId, name, email, roles, tenantId, expiresAt: clock.now() + ACCESS_MS },
+        principal: {
+          ...{ userId, name, email, roles, tenantId, expiresAt: clock.now() + ACCESS_MS },
+          credential: { kind: 'SESSION', sessionId },
+        },
       }),
     verify: () => Promise.reject(new Error('not used')),
   };
@@ -60,6 +63,7 @@ function open() {
         sessions.delete(nameOf(home, userId, sessionId));
         return Promise.resolve();
       },
+      accountOf: () => Promise.reject(new Error('not used')),
     }),
     hasher: {
       hash: (password) => Promise.resolve(`hash of ${password}`),

@@ -1,6 +1,7 @@
 import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 import { createAgentCatalogue } from '../../src/agents/catalogue.ts';
+import { createStanding, type RolesNow } from '../../src/auth/standing.ts';
 import type { ContextBinder, RequestContext, TenantServices } from '../../src/context.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { demoAgentDefinitions } from '../../src/local/demo-data.ts';
@@ -24,6 +25,7 @@ export const principalOf = (role: Role = 'TENANT_ADMIN', expiresAt = Infinity): 
   email: 'ada@acme.example',
   roles: [role],
   tenantId: OWN,
+  credential: { kind: 'SESSION', sessionId: '01ARZ3NDEKTSV4RRFFQ69G5FAV' },
   expiresAt,
 });
 
@@ -46,6 +48,8 @@ export interface BoundApiOptions {
   /** The services that a request gets, however wrong they are. */
   readonly bindTenant: (context: RequestContext, principal: Principal) => Promise<TenantServices>;
   readonly principal?: Principal;
+  /** What the caller's credential gives, as the store would say; what it says it does, unless the test says otherwise. */
+  readonly rolesNow?: RolesNow<'SESSION'>;
   readonly clock?: Clock;
 }
 
@@ -58,7 +62,12 @@ type Result = {
  * The product's own servers, schema and directives before services of the test's: they can lie, and say what no store would.
  * Every caller is the one principal.
  */
-export async function startBoundApi({ bindTenant, principal = principalOf(), clock = systemClock }: BoundApiOptions) {
+export async function startBoundApi({
+  bindTenant,
+  principal = principalOf(),
+  rolesNow = ({ roles }) => Promise.resolve(roles),
+  clock = systemClock,
+}: BoundApiOptions) {
   const captured = captureLog();
   const binder: ContextBinder = {
     auth: {
@@ -66,7 +75,6 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
       refresh: () => Promise.reject(new Error('nobody signs in here')),
       signOut: () => Promise.resolve(),
     },
-    now: () => clock.now(),
     platform: {
       createTenant: () => Promise.reject(new Error('no operator is here')),
       setStatus: () => Promise.reject(new Error('no operator is here')),
@@ -86,6 +94,7 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
     introspection: false,
     shutdownGraceMs: 0,
     tokens: { verify: () => Promise.resolve(principal) },
+    standing: createStanding({ rolesNow: { SESSION: rolesNow }, clock }),
     jwks: { keys: [] },
     agents: createAgentCatalogue(demoAgentDefinitions),
     binder,

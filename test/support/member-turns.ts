@@ -9,7 +9,8 @@ import type { TenantId } from '../../src/tenancy/tenant-id.ts';
 
 /** The turns of one member, on stores that the test may hold up. Their answers are never generated. */
 export function turnsOf(tenantId: TenantId, userId: string, stores: ConversationStores): TurnService {
-  const principal = { userId, name: 'Member', email: null, tenantId, expiresAt: Infinity };
+  const credential = { kind: 'SESSION', sessionId: '01ARZ3NDEKTSV4RRFFQ69G5FAV' } as const;
+  const principal = { userId, name: 'Member', email: null, tenantId, expiresAt: Infinity, credential };
   const scope: TenantScope = { tenantId, principal: { ...principal, roles: ['MEMBER'] } };
   const clock = systemClock;
   /** With loaders of its own, as every request has. */

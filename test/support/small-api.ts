@@ -3,7 +3,7 @@ import { createAgentCatalogue } from '../../src/agents/catalogue.ts';
 import type { RequestContext } from '../../src/context.ts';
 import { createApollo } from '../../src/server/apollo.ts';
 import { createHttpServer } from '../../src/server/http.ts';
-import { createContextBuilder } from '../../src/server/request-context.ts';
+import { createContexts } from '../../src/server/request-context.ts';
 import { createOperationLog } from '../../src/server/log.ts';
 import { createWsServer } from '../../src/server/ws.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
@@ -35,8 +35,9 @@ export async function startSmallApi({
   const schema = makeExecutableSchema<RequestContext>({ typeDefs, resolvers });
   const tokens = { verify: () => Promise.reject(new AppError('UNAUTHENTICATED', 'Nobody is known here.')) };
   const agents = createAgentCatalogue([]);
-  const contextOf = createContextBuilder(tokens, agents);
-  const execution = { schema, introspection: false, log, clock, operationEnded: createOperationLog(log) };
+  const standing = { check: () => Promise.resolve() };
+  const { contextOf, renewed } = createContexts({ tokens, standing, agents });
+  const execution = { schema, introspection: false, log, clock, operationEnded: createOperationLog(log), renewed };
   const apollo = createApollo(execution);
   await apollo.start();
   const http = await createHttpServer({

@@ -221,6 +221,7 @@ export async function openBench(storage: Storage) {
       email: null,
       roles: ['MEMBER'],
       tenantId,
+      credential: { kind: 'SESSION', sessionId: '01ARZ3NDEKTSV4RRFFQ69G5FAV' },
       expiresAt: Infinity,
     } as const;
 

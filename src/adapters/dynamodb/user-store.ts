@@ -14,6 +14,7 @@ interface UserRow extends Item {
   readonly email: string;
   readonly roles: Account['roles'];
   readonly passwordHash: string;
+  readonly disabled?: boolean;
 }
 
 interface AddressRow extends Item {
@@ -24,12 +25,13 @@ interface AddressRow extends Item {
 /** How long an address stays taken by a registration that died before it stored its user, in milliseconds. */
 const PENDING_MS = 5 * 60 * 1000;
 
-const accountOf = ({ id, name, email, roles, passwordHash }: UserRow): Account => ({
+const accountOf = ({ id, name, email, roles, passwordHash, disabled }: UserRow): Account => ({
   userId: id,
   name,
   email,
   roles,
   passwordHash,
+  ...(disabled && { disabled }),
 });
 
 /** The users of one tenant, or of the platform. */
@@ -119,5 +121,10 @@ export function createSessionStore({ table, keys }: TenantRows): SessionStore {
       return result.done ? 'ROTATED' : 'REUSED';
     },
     remove: (userId, sessionId) => table.remove(keys.session(userId, sessionId)),
+    async accountOf(userId, sessionId) {
+      const rows = await table.getMany<UserRow>([keys.user(userId), keys.session(userId, sessionId)], true);
+      const [user, session] = rows;
+      return user && session ? accountOf(user) : null;
+    },
   };
 }

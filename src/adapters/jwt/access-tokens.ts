@@ -56,8 +56,9 @@ function principalOf(payload: unknown): Principal {
   const claims = claimsSchema.parse(payload);
   const tenantId = claims.tenant === null ? null : parseTenantId(claims.tenant);
   if ((tenantId === null) !== claims.roles.includes('PLATFORM_OPERATOR')) throw new Error('tenant and roles disagree');
-  const { sub: userId, sid: signInId, name, email, roles, exp } = claims;
-  return { userId, name, email, roles, tenantId, expiresAt: exp * 1000, signInId };
+  const { sub: userId, sid: sessionId, name, email, roles, exp } = claims;
+  const credential = { kind: 'SESSION', sessionId } as const;
+  return { userId, name, email, roles, tenantId, credential, expiresAt: exp * 1000 };
 }
 
 /** Access tokens as JWTs (RFC 7519, RFC 9068), signed with ES256; algorithm, type, issuer, audience and key are pinned. */
@@ -86,8 +87,8 @@ export async function createAccessTokens(
         .setIssuedAt(issuedAt)
         .setExpirationTime(expiresAt)
         .sign(privateKey);
-      const principal = { userId, name, email, roles, tenantId, expiresAt: expiresAt * 1000, signInId: sessionId };
-      return { token, principal };
+      const credential = { kind: 'SESSION', sessionId } as const;
+      return { token, principal: { userId, name, email, roles, tenantId, credential, expiresAt: expiresAt * 1000 } };
     },
     async verify(token) {
       try {
