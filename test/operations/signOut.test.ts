@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTestClock } from '../support/clock.ts';
 import { withMadeUpSecrets } from '../support/refusals.ts';
 import { startWorld, type World } from '../support/world.ts';
 
@@ -6,9 +7,10 @@ const SIGN_OUT = `mutation($token: String!) { signOut(refreshToken: $token) }`;
 const REFRESH = `mutation($token: String!) { refreshSession(refreshToken: $token) { refreshToken } }`;
 
 describe('signOut', () => {
+  const clock = createTestClock();
   let world: World;
   beforeAll(async () => {
-    world = await startWorld();
+    world = await startWorld({ clock });
   });
   afterAll(() => world.stop());
 
@@ -37,9 +39,21 @@ describe('signOut', () => {
     expect((await refresh(token)).code).toBeUndefined();
   });
 
-  it('an access token already issued lasts until it expires', async () => {
+  it('its access tokens are refused within 30 s, by one read of the store for as long', async () => {
     const member = await world.signIn('acme', 'member@acme.example');
+    const viewer = () => member.run('{ viewer { id } }');
+    expect((await viewer()).data.viewer.id).toBe(member.id);
     await signOut(member.refreshToken);
-    expect((await member.run('{ viewer { id } }')).data.viewer.id).toBe(member.id);
+    const requests = await world.requestsOf(async () => {
+      for (let n = 0; n < 5; n++) expect((await viewer()).data.viewer.id).toBe(member.id);
+    });
+    expect(requests).toEqual([]);
+    await clock.advance(25_000);
+    const looks = await world.requestsOf(async () => {
+      for (let n = 0; n < 5; n++) expect((await viewer()).code).toBe('UNAUTHENTICATED');
+    });
+    expect(looks.filter(({ phase }) => phase === 'sent').map(({ operation }) => operation)).toEqual([
+      'BatchGetItemCommand',
+    ]);
   });
 });
