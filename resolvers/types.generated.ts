@@ -523,7 +523,10 @@ export type Mutation = {
   readonly setUsageWebhook: UsageWebhookPayload;
   /** Signs in with a password. An unknown tenant, an unknown user and a wrong password look alike: `UNAUTHENTICATED`. */
   readonly signIn: Session;
-  /** Ends the session of this refresh token; true also if it had ended before. Access tokens already issued last until they expire. */
+  /**
+   * Ends the session of this refresh token; true also if it had ended before. Within 30 s its access tokens are refused, and its open
+   * subscriptions end.
+   */
   readonly signOut: Scalars['Boolean']['output'];
   /** Changes the configuration of the tenant the call acts in. It holds at once on this instance, and within 30 s on every other. */
   readonly updateTenant: TenantPayload;

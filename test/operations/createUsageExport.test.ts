@@ -204,6 +204,7 @@ describe('createUsageExport', () => {
   });
 
   it('reads nothing of the events: a link costs no more for a long period', async () => {
+    await create(); // whose credential is looked at, and whose tenant
     const requests = await world.requestsOf(() => create());
     expect(requests.filter(({ operation }) => operation !== 'GetItemCommand')).toEqual([]);
   });
