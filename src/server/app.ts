@@ -109,7 +109,14 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   const http = await createHttpServer({ ...options, apollo, contextOf, checkReady });
   serveExports(http, { contextOf, renewed, binder: options.binder, links: options.exportLinks, log });
   const { socketBacklogBytes } = options;
-  const ws = createWsServer({ ...execution, server: http.server, contextOf, renewed, socketBacklogBytes });
+  const ws = createWsServer({
+    ...execution,
+    server: http.server,
+    contextOf,
+    renewed,
+    audit: options.binder.audit,
+    socketBacklogBytes,
+  });
   metrics.gauge({ name: 'bedrock_graphql_websockets', help: 'Open sockets.', read: () => ws.count() });
   return { http, ws, apollo };
 }

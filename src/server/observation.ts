@@ -1,6 +1,8 @@
 import type { DeliveryLog } from '../alerts/delivery.ts';
 import type { UsageAlert } from '../alerts/model.ts';
 import type { AlertWatchLog } from '../alerts/watch.ts';
+import type { AuditRecorder, RecorderLog } from '../audit/recorder.ts';
+import type { SealerLog } from '../audit/sealing.ts';
 import type { FairQueue } from '../conversations/fair-queue.ts';
 import type { TurnLog } from '../conversations/generation.ts';
 import type { RetentionLog } from '../conversations/retention.ts';
@@ -43,6 +45,12 @@ export function observe({ log, metrics }: ObservationDependencies) {
   const tried = metrics.counter('bedrock_graphql_alert_deliveries_total', 'Tries to deliver usage alerts.', [
     'outcome',
   ]);
+  const undelivered = metrics.counter(
+    'bedrock_graphql_audit_retries_total',
+    'Times the audit trail could not be stored.',
+  );
+  const unspooled = metrics.counter('bedrock_graphql_audit_spool_failures_total', 'Times the audit spool failed.');
+  const lost = metrics.counter('bedrock_graphql_audit_lost_total', 'Audit entries that are gone for good.');
 
   const turns: TurnLog = {
     turnFailed(turn, error) {
@@ -101,7 +109,25 @@ export function observe({ log, metrics }: ObservationDependencies) {
     },
     roundFailed: (work, err) => log.error({ work, err }, 'delivering usage alerts failed'),
   };
-  return { turns, sweeps, quotas, closings, retention, alerts };
+  const trail: RecorderLog = {
+    undelivered(entries, err) {
+      undelivered();
+      log.error({ entries, err }, 'audit entries not stored yet: they wait in the spool');
+    },
+    spoolFailed(err) {
+      unspooled();
+      log.error({ err }, 'the audit spool failed: entries wait in memory (AUDIT_SPOOL_DIR)');
+    },
+    lost(entries, reason) {
+      lost({}, entries);
+      log.fatal({ entries, reason }, 'AUDIT ENTRIES LOST');
+    },
+  };
+  const seals: SealerLog = {
+    sealed: ({ tenantId, day, chains, mac }) => log.info({ tenantId, day, chains, mac }, 'audit day sealed'),
+    sealingFailed: (err) => log.error({ err }, 'sealing the audit trail failed'),
+  };
+  return { turns, sweeps, quotas, closings, retention, alerts, trail, seals };
 }
 
 /** Gauges of the turns, read at every scrape. */
@@ -133,6 +159,14 @@ export const gaugeAlerts = (metrics: Metrics, due: { readonly parked: () => Prom
     name: 'bedrock_graphql_alerts_parked',
     help: 'Usage alerts of the installation that were put aside because their delivery failed again and again.',
     read: async () => (await due.parked()).length,
+  });
+
+/** What of the audit trail is not stored yet. */
+export const gaugeAudit = (metrics: Metrics, recorder: Pick<AuditRecorder, 'waiting'>) =>
+  metrics.gauge({
+    name: 'bedrock_graphql_audit_waiting_bytes',
+    help: 'Audit entries of this instance that wait to be stored.',
+    read: () => recorder.waiting(),
   });
 
 /** Whether Redis is there, as this instance sees it. */

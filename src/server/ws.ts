@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { GraphQLError, type ExecutionArgs, type ExecutionResult } from 'graphql';
 import { CloseCode, handleProtocols, makeServer } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { RequestContext } from '../context.ts';
+import type { Audit, AuditedAct, RequestContext } from '../context.ts';
 import { sleep } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
@@ -32,6 +32,7 @@ const END_GRACE_MS = 1_000;
 export interface WsOptions extends SocketOperationsOptions {
   readonly server: Server;
   readonly contextOf: ContextBuilder;
+  readonly audit: Audit;
   /** What a socket's reader may leave unread before the socket is closed. */
   readonly socketBacklogBytes: number;
 }
@@ -63,6 +64,11 @@ interface SocketExtra {
 /** For the log: the socket is closing, so its client is not told. */
 const nobodyReads = () => new GraphQLError('The socket is closing.', { extensions: { code: 'BAD_REQUEST' } });
 
+const connectionRefused = (error: AppError): AuditedAct => ({
+  ...{ action: 'connection.open', resource: 'connection', details: {} },
+  ...{ principal: null, tenantId: null, named: null, error },
+});
+
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
 /** Who opens a socket. The names in the payload are those of the HTTP headers, in any letter case. */
@@ -78,7 +84,7 @@ function senderOf(payload: Readonly<Record<string, unknown>>, { socket, headers 
 }
 
 /** GraphQL over a WebSocket (graphql-transport-ws), for every kind of operation, with the context, the guards and the masking of HTTP. */
-export function createWsServer({ server, contextOf, socketBacklogBytes, ...options }: WsOptions): WsServer {
+export function createWsServer({ server, contextOf, audit, socketBacklogBytes, ...options }: WsOptions): WsServer {
   const { clock, log, renewed } = options;
   const sockets = new WebSocketServer({
     noServer: true,
@@ -98,7 +104,11 @@ export function createWsServer({ server, contextOf, socketBacklogBytes, ...optio
     // Refusing answers 4403, which clients retry: they fetch a fresh token and come again.
     async onConnect({ connectionParams, extra }) {
       const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request));
-      if (opener.identity.fault) return false;
+      const { fault } = opener.identity;
+      if (fault) {
+        if (fault instanceof AppError) audit(opener, connectionRefused(fault));
+        return false;
+      }
       const { socket } = extra;
       const state: SocketState = { socket, opener, streams: new Map(), cancelTimer: () => {}, ended: false };
       extra.state = state;

@@ -265,7 +265,7 @@ async function expectToldOnce() {
 describe('the guard before every event, without the timer of the socket', () => {
   async function subscribe(clock: TestClock, expiresAt: number) {
     const source = createSource(clock);
-    const binder = { bindTenant: source.bindTenant } as unknown as ContextBinder;
+    const binder = { audit: () => {}, bindTenant: source.bindTenant } as unknown as ContextBinder;
     const { log } = captureLog();
     const operations = createSocketOperations({
       schema: createSchema(binder),

@@ -75,6 +75,7 @@ export async function startBoundApi({
       refresh: () => Promise.reject(new Error('nobody signs in here')),
       signOut: () => Promise.resolve(),
     },
+    audit: () => {},
     platform: {
       createTenant: () => Promise.reject(new Error('no operator is here')),
       setStatus: () => Promise.reject(new Error('no operator is here')),

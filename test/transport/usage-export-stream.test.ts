@@ -204,7 +204,7 @@ it('a client that takes nothing for too long is given up, and what was read for 
   serveExports(http, {
     contextOf: () => Promise.resolve({ requestId: 'stalled', identity: { principal, fault: null } } as RequestContext),
     renewed: (context) => Promise.resolve(context),
-    binder: { bindTenant: () => Promise.resolve(tenant) } as unknown as ContextBinder,
+    binder: { audit: () => {}, bindTenant: () => Promise.resolve(tenant) } as unknown as ContextBinder,
     links: createExportLinks('a secret of the tests, long enough for it', systemClock),
     log,
     stalledMs: 300,
