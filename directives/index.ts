@@ -46,6 +46,7 @@ export function applyDirectives(schema: GraphQLSchema, binder: ContextBinder): G
     const resolve = field.resolve ?? (defaultFieldResolver as Resolve);
     const owned = yieldsOwned(schema, field);
     return (source, args, context, info) => {
+      context.signal.throwIfAborted(); // of several mutations, those that have not begun never do
       const value: unknown = access
         ? chain(access(context), (granted) => resolve(source, args, granted, info))
         : resolve(source, args, context, info);

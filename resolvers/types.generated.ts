@@ -1209,7 +1209,12 @@ export type UsageLimits = {
   readonly __typename?: 'UsageLimits';
   /** Answers being generated at the same time; when it is reached, further turns queue. */
   readonly concurrentGenerations: Maybe<Scalars['Int']['output']>;
-  /** Requests of all its callers together, per minute. */
+  /**
+   * Points of all its callers' operations, per minute, by their static cost (`docs/limits.md`); its administrators are counted apart. Null:
+   * as many as the installation grants every tenant.
+   */
+  readonly pointsPerMinute: Maybe<Scalars['Int']['output']>;
+  /** Requests of all its callers together, per minute; its administrators are counted apart, by the same limit. */
   readonly requestsPerMinute: Maybe<Scalars['Int']['output']>;
   /** Input and output tokens per UTC day. */
   readonly tokensPerDay: Maybe<Scalars['Float']['output']>;
@@ -1221,6 +1226,8 @@ export type UsageLimits = {
 export type UsageLimitsInput = {
   /** Answers being generated at the same time. */
   readonly concurrentGenerations?: InputMaybe<Scalars['Int']['input']>;
+  /** Points of all its callers' operations, per minute; null: as many as the installation grants every tenant. */
+  readonly pointsPerMinute?: InputMaybe<Scalars['Int']['input']>;
   /** Requests of all its callers together, per minute. */
   readonly requestsPerMinute?: InputMaybe<Scalars['Int']['input']>;
   /** Input and output tokens per UTC day. */
@@ -1661,11 +1668,26 @@ export type AuditedDirectiveArgs = {
 
 export type AuditedDirectiveResolver<Result, Parent, ContextType = RequestContext, Args = AuditedDirectiveArgs> = DirectiveResolverFn<Result, Parent, ContextType, Args>;
 
+export type CostDirectiveArgs = {
+  weight: Scalars['String']['input'];
+};
+
+export type CostDirectiveResolver<Result, Parent, ContextType = RequestContext, Args = CostDirectiveArgs> = DirectiveResolverFn<Result, Parent, ContextType, Args>;
+
 export type HasRoleDirectiveArgs = {
   anyOf: ReadonlyArray<Role>;
 };
 
 export type HasRoleDirectiveResolver<Result, Parent, ContextType = RequestContext, Args = HasRoleDirectiveArgs> = DirectiveResolverFn<Result, Parent, ContextType, Args>;
+
+export type ListSizeDirectiveArgs = {
+  assumedSize: Maybe<Scalars['Int']['input']>;
+  requireOneSlicingArgument?: Maybe<Scalars['Boolean']['input']>;
+  sizedFields: Maybe<ReadonlyArray<Scalars['String']['input']>>;
+  slicingArguments: Maybe<ReadonlyArray<Scalars['String']['input']>>;
+};
+
+export type ListSizeDirectiveResolver<Result, Parent, ContextType = RequestContext, Args = ListSizeDirectiveArgs> = DirectiveResolverFn<Result, Parent, ContextType, Args>;
 
 export type PublicDirectiveArgs = { };
 
@@ -2091,6 +2113,7 @@ export type UsageExportPayloadResolvers<ContextType = RequestContext, ParentType
 
 export type UsageLimitsResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UsageLimits'] = ResolversParentTypes['UsageLimits']> = {
   concurrentGenerations?: Resolver<Maybe<ResolversTypes['Int']>, ParentType, ContextType>;
+  pointsPerMinute?: Resolver<Maybe<ResolversTypes['Int']>, ParentType, ContextType>;
   requestsPerMinute?: Resolver<Maybe<ResolversTypes['Int']>, ParentType, ContextType>;
   tokensPerDay?: Resolver<Maybe<ResolversTypes['Float']>, ParentType, ContextType>;
   tokensPerMonth?: Resolver<Maybe<ResolversTypes['Float']>, ParentType, ContextType>;
@@ -2230,7 +2253,9 @@ export type Resolvers<ContextType = RequestContext> = {
 
 export type DirectiveResolvers<ContextType = RequestContext> = {
   audited?: AuditedDirectiveResolver<any, any, ContextType>;
+  cost?: CostDirectiveResolver<any, any, ContextType>;
   hasRole?: HasRoleDirectiveResolver<any, any, ContextType>;
+  listSize?: ListSizeDirectiveResolver<any, any, ContextType>;
   public?: PublicDirectiveResolver<any, any, ContextType>;
   tenantOwned?: TenantOwnedDirectiveResolver<any, any, ContextType>;
   tenantScoped?: TenantScopedDirectiveResolver<any, any, ContextType>;

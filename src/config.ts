@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { JWK } from 'jose';
 import { z } from 'zod';
 import type { AgentDefinition } from './agents/model.ts';
+import { httpEnvironment, operationLimitsOf, type OperationLimits } from './http-config.ts';
 
 /** Everything the installation can set. The names, their meaning and their defaults are listed in `.env.example`. */
 export interface Config {
@@ -22,7 +23,9 @@ export interface Config {
   readonly logLevel: string;
   readonly corsOrigins: readonly string[];
   readonly explorer: boolean;
+  /** Whether everybody may read the schema; administrators and operators always may. */
   readonly introspection: boolean;
+  readonly operationLimits: OperationLimits;
   readonly shutdownGraceMs: number;
   readonly region: string;
   /** `embedded` runs the engine inside this process, and brings the demo data. */
@@ -78,6 +81,7 @@ const whole = (min: number, max: number, byDefault: number) =>
 const flag = z.enum(['true', 'false']).transform((text) => text === 'true');
 
 const environment = z.object({
+  ...httpEnvironment,
   NODE_ENV: z.string().default('development'),
   HOST: z.string().min(1).default('127.0.0.1'),
   PORT: whole(0, 65_535, 4000),
@@ -242,6 +246,7 @@ function derive(env: Environment, faults: string[]): Config {
       .filter((origin) => origin !== ''),
     explorer: env.EXPLORER ?? !production,
     introspection: env.INTROSPECTION ?? embedded,
+    operationLimits: operationLimitsOf(env),
     shutdownGraceMs: env.SHUTDOWN_GRACE_MS,
     region: env.AWS_REGION,
     storage,

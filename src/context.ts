@@ -15,6 +15,7 @@ import type { TenantId } from './tenancy/tenant-id.ts';
 import type { TenantConfiguration } from './tenants/configuration.ts';
 import type { Tenant } from './tenants/model.ts';
 import type { PlatformService } from './tenants/platform.ts';
+import type { Budget } from './tenants/request-limit.ts';
 import type { UsageExports } from './usage/export.ts';
 import type { LiveUsage } from './usage/model.ts';
 import type { UsageService } from './usage/service.ts';
@@ -23,6 +24,18 @@ import type { User } from './users/model.ts';
 /** Who sent a request, as far as its credential proves it. A bad credential is a fault that surfaces where a caller is needed, and so is one that nobody could look at. */
 export type Identity =
   { readonly principal: Principal; readonly fault: null } | { readonly principal: null; readonly fault: Error | null };
+
+/** What an operation costs by the schema's weights (docs/limits.md), in points. */
+export interface Bill {
+  readonly fieldCost: number;
+  readonly typeCost: number;
+  /** Both together, rounded up: what is charged. */
+  readonly points: number;
+  /** The most points that an operation of this caller may cost. */
+  readonly ceiling: number;
+  /** What the tenant's budget had left after it; null as long as it was charged to none. */
+  budget: Budget | null;
+}
 
 /** What every resolver gets. There is no store in it, and no way to one. */
 export interface RequestContext {
@@ -34,6 +47,10 @@ export interface RequestContext {
   readonly userAgent: string | null;
   /** Whether it is made for an event of a subscription, which was counted as a request when it was opened. */
   readonly event: boolean;
+  /** What the operation costs; null where it is not known yet, or nothing is to be charged. */
+  readonly bill: Bill | null;
+  /** Ends with the operation: when its time is over, or when its caller has gone. Nothing is read for it any more then. */
+  readonly signal: AbortSignal;
   /** This installation's configuration, not any tenant's data. */
   readonly agents: AgentCatalogue;
 }

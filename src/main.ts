@@ -123,8 +123,8 @@ export async function start(config: Config, surroundings: Surroundings) {
     log: observation.alerts,
   });
 
-  const dataOf = (tenantId: TenantId, terms: AlertTerms = { limits: UNLIMITED }): TenantData => {
-    const { usage: store, quota: quotaStore, alerts: alertStore, webhook, ...stores } = db.forTenant(tenantId);
+  const dataOf = (tenantId: TenantId, terms: AlertTerms = { limits: UNLIMITED }, signal?: AbortSignal): TenantData => {
+    const { usage: store, quota: quotaStore, alerts: alertStore, webhook, ...stores } = db.forTenant(tenantId, signal);
     const changed = () => shared.usageChanges.changed(tenantId);
     const usage = createUsageService({ tenantId, store, prices, changed });
     const quota = createTokenQuota({
@@ -235,6 +235,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     dataOf,
     generations,
     limiter: shared.limiter,
+    pointsPerMinute: config.operationLimits.pointsPerMinute,
     exportLinks,
     clock,
     background,

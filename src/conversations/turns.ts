@@ -49,7 +49,7 @@ export interface SentTurn {
 export interface TurnService {
   /**
    * Stores the message and starts the answer. A refusal stores nothing and leaves the key free.
-   * @throws BAD_USER_INPUT; NOT_FOUND; FORBIDDEN when the caller sees the conversation but does not own it;
+   * @throws BAD_USER_INPUT, also for a second `waitForCompletion` of the same operation; NOT_FOUND; FORBIDDEN when the caller sees the conversation but does not own it;
    *   CONVERSATION_BUSY with `messageId`; IDEMPOTENCY_CONFLICT; RATE_LIMITED with `retryAfterMs` when too many turns wait;
    *   QUOTA_EXCEEDED before the agent is asked.
    */
@@ -84,6 +84,7 @@ function turnKey(turnId: string, { conversationId }: SendInput, ownerId: string,
 
 export function createTurnService(deps: TurnServiceDependencies): TurnService {
   const { scope, stores, generations, clock } = deps;
+  let waits = false;
 
   function newTurn(input: SendInput): Turn {
     const id = ulid(clock.now());
@@ -106,6 +107,12 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
       parked: false,
       reported: null,
     };
+  }
+
+  /** Mutations run one after the other: several that wait would hold a connection for as long as their sender likes. */
+  function waitOnce() {
+    if (waits) throw badInput('An operation may wait for one answer only.', 'waitForCompletion');
+    waits = true;
   }
 
   async function lock(turn: Turn, at: string): Promise<LockResult> {
@@ -254,6 +261,7 @@ export function createTurnService(deps: TurnServiceDependencies): TurnService {
     async send(input) {
       if (isOperator(scope.principal)) throw new AppError('FORBIDDEN', 'A platform operator may not send messages.');
       if (!generations.accepting()) throw new AppError('INTERRUPTED', 'The server is stopping.', { retryable: true });
+      if (input.waitForCompletion) waitOnce();
       const turn = newTurn(input);
       if (!isConversationId(input.conversationId)) throw conversationNotFound();
       const sent = await startOrAttach(turn);

@@ -1,48 +1,52 @@
-import { ApolloServer, type ApolloServerPlugin, type GraphQLRequestContextWillSendResponse } from '@apollo/server';
+import {
+  ApolloServer,
+  HeaderMap,
+  type ApolloServerPlugin,
+  type GraphQLRequestContextWillSendResponse,
+} from '@apollo/server';
 import {
   ApolloServerPluginCacheControlDisabled,
   ApolloServerPluginLandingPageDisabled,
 } from '@apollo/server/plugin/disabled';
-import { GraphQLError, OperationTypeNode, type GraphQLSchema } from 'graphql';
+import { GraphQLError, OperationTypeNode } from 'graphql';
 import Negotiator from 'negotiator';
 import type { RequestContext } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
-import {
-  codeOf,
-  createErrorFormatter,
-  isExpected,
-  retryAfterSeconds,
-  statusOf,
-  withRequestId,
-} from './format-error.ts';
+import { codeOf, formatError, isExpected, retryAfterSeconds, statusOf, withRequestId } from './format-error.ts';
 import { logUnexpected, type Logger, type OperationEnded } from './log.ts';
-import { selectionLimits } from './selection-limits.ts';
-
-/** Lexical tokens of one document: far more than people write, far fewer than it takes to keep a parser busy. */
-export const DOCUMENT_TOKENS_MAX = 2_000;
+import { DOCUMENT_TOKENS_MAX } from './operations/document-limits.ts';
+import type { Execution } from './operations/execution.ts';
 
 const GRAPHQL_MEDIA_TYPE = 'application/graphql-response+json';
 
 export interface ApolloOptions {
-  readonly schema: GraphQLSchema;
-  readonly introspection: boolean;
+  readonly execution: Execution;
   readonly log: Logger;
   readonly clock: Clock;
   readonly operationEnded: OperationEnded;
 }
 
-/** Apollo Server would run a subscription that was sent over HTTP as if its field were an ordinary one. */
-const subscriptionsNeedSocket: ApolloServerPlugin<RequestContext> = {
+/**
+ * Apollo Server reads requests and writes responses; between the two, operations are validated, limited and executed as they are over a
+ * WebSocket.
+ */
+const operations = ({ execution }: ApolloOptions): ApolloServerPlugin<RequestContext> => ({
   requestDidStart: () =>
     Promise.resolve({
       didResolveOperation({ operation }) {
+        // It would be run as if its field were an ordinary one.
         if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return Promise.resolve();
         throw new GraphQLError('Subscriptions need a WebSocket (graphql-transport-ws).', {
           extensions: { code: 'BAD_REQUEST', http: { status: 400 } },
         });
       },
+      async responseForOperation({ document, request, contextValue }) {
+        const { operationName = null, variables = {} } = request;
+        const singleResult = await execution.answer({ document, operationName, variables }, contextValue);
+        return { http: { headers: new HeaderMap() }, body: { kind: 'single', singleResult } };
+      },
     }),
-};
+});
 
 function setStatus({ request, response }: GraphQLRequestContextWillSendResponse<RequestContext>) {
   if (response.body.kind !== 'single') return;
@@ -62,6 +66,7 @@ const responses = ({ log, clock, operationEnded }: ApolloOptions): ApolloServerP
   requestDidStart({ contextValue }) {
     const startedAt = clock.now();
     return Promise.resolve({
+      // Of Apollo Server itself: those of an operation come with its result.
       didEncounterErrors({ errors }) {
         for (const error of errors) if (!isExpected(error)) logUnexpected(log, contextValue, error);
         return Promise.resolve();
@@ -87,24 +92,24 @@ const responses = ({ log, clock, operationEnded }: ApolloOptions): ApolloServerP
 });
 
 export function createApollo(options: ApolloOptions): ApolloServer<RequestContext> {
-  const { schema, introspection, log } = options;
+  const { schema } = options.execution;
   return new ApolloServer<RequestContext>({
     schema,
-    introspection,
-    hideSchemaDetailsFromClientErrors: !introspection,
+    introspection: true,
+    // The operations plugin validates, in an order and with limits of its own.
+    dangerouslyDisableValidation: true,
     includeStacktraceInErrorResponses: false,
     persistedQueries: false,
     stopOnTerminationSignals: false,
     csrfPrevention: true,
     parseOptions: { maxTokens: DOCUMENT_TOKENS_MAX },
-    formatError: createErrorFormatter({ suggestions: introspection }),
-    validationRules: [selectionLimits],
-    logger: log,
+    formatError,
+    logger: options.log,
     // The cache control plugin wraps every field and the landing page loads from a CDN.
     plugins: [
       ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginLandingPageDisabled(),
-      subscriptionsNeedSocket,
+      operations(options),
       responses(options),
     ],
   });

@@ -15,6 +15,9 @@ import { listen } from './listen.ts';
 import { createOperationLog, type Logger, type OperationEnded } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { createContexts } from './request-context.ts';
+import { createExecution } from './operations/execution.ts';
+import type { OperationLimits } from './operations/limits.ts';
+import { createSubscriptionCounts } from './operations/subscription-limits.ts';
 import { createSchema } from './schema.ts';
 import { createWsServer } from './ws.ts';
 
@@ -27,6 +30,7 @@ export interface AppOptions {
   readonly corsOrigins: readonly string[];
   readonly explorer: boolean;
   readonly introspection: boolean;
+  readonly operationLimits: OperationLimits;
   readonly shutdownGraceMs: number;
   readonly tokens: Pick<AccessTokens, 'verify'>;
   readonly standing: Standing;
@@ -103,19 +107,17 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
     logOperation(context, operation);
     metrics.operation(operation);
   };
-  const execution = { schema, introspection, log, clock, operationEnded };
-  const apollo = createApollo(execution);
+  const execution = createExecution({ schema, introspection, ...options.operationLimits, log, clock });
+  const subscriptions = createSubscriptionCounts(options.operationLimits.subscriptions);
+  const account = { execution, log, clock, operationEnded };
+  const apollo = createApollo(account);
   await apollo.start();
   const http = await createHttpServer({ ...options, apollo, contextOf, checkReady });
   serveExports(http, { contextOf, renewed, binder: options.binder, links: options.exportLinks, log });
   const { socketBacklogBytes } = options;
   const ws = createWsServer({
-    ...execution,
-    server: http.server,
-    contextOf,
-    renewed,
-    audit: options.binder.audit,
-    socketBacklogBytes,
+    ...{ ...account, subscriptions, renewed, audit: options.binder.audit },
+    ...{ server: http.server, contextOf, socketBacklogBytes },
   });
   metrics.gauge({ name: 'bedrock_graphql_websockets', help: 'Open sockets.', read: () => ws.count() });
   return { http, ws, apollo };

@@ -20,7 +20,7 @@ import { createTenantConfiguration } from '../tenants/configuration.ts';
 import type { Tenant } from '../tenants/model.ts';
 import type { PlatformService } from '../tenants/platform.ts';
 import type { RateLimiter, TenantDirectory } from '../tenants/ports.ts';
-import { createRequestLimit } from '../tenants/request-limit.ts';
+import { createRequestLimits } from '../tenants/request-limit.ts';
 import type { TenantService } from '../tenants/service.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import { createUsageExports } from '../usage/export.ts';
@@ -50,9 +50,12 @@ export interface BinderDependencies {
   readonly platform: PlatformService;
   readonly directory: TenantDirectory;
   readonly agents: AgentCatalogue;
-  readonly dataOf: (tenantId: TenantId, terms: AlertTerms) => TenantData;
+  /** With a signal: for reading only, until it aborts. */
+  readonly dataOf: (tenantId: TenantId, terms: AlertTerms, signal?: AbortSignal) => TenantData;
   readonly generations: Generations;
   readonly limiter: RateLimiter;
+  /** What a tenant may use where its own limits do not say; null: any number. */
+  readonly pointsPerMinute: number | null;
   readonly exportLinks: ExportLinks;
   readonly clock: Clock;
   readonly background: (work: Promise<void>) => void;
@@ -60,21 +63,9 @@ export interface BinderDependencies {
 
 /** Puts the services of one tenant together for one request: the only place where domains meet. */
 export function createContextBinder(deps: BinderDependencies): ContextBinder {
-  const {
-    auth,
-    audit,
-    tenants,
-    platform,
-    directory,
-    agents,
-    dataOf,
-    generations,
-    limiter,
-    exportLinks,
-    clock,
-    background,
-  } = deps;
-  const countRequest = createRequestLimit(limiter);
+  const { auth, audit, tenants, platform, directory, agents, dataOf, generations, limiter, exportLinks } = deps;
+  const { clock, background } = deps;
+  const countRequest = createRequestLimits(limiter, deps.pointsPerMinute);
 
   /** The tenant's agents that this installation has; the first one is the default. */
   const choose = (tenant: Tenant, agentId: string | null) => {
@@ -88,18 +79,23 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
     audit,
     tenantOf: ({ tenantId }) => (tenantId === null ? Promise.resolve(null) : tenants.find(tenantId)),
 
-    async bindTenant({ namedTenant, event }, principal): Promise<TenantServices> {
+    async bindTenant({ namedTenant, event, bill, signal }, principal): Promise<TenantServices> {
       const tenant = await tenants.enter(principal, namedTenant);
-      if (!event) await countRequest(tenant, principal);
+      if (!event) {
+        const budget = await countRequest(tenant, principal, bill?.points ?? 0);
+        if (bill) bill.budget = budget;
+      }
       const scope = { tenantId: tenant.id, principal };
-      const data = dataOf(tenant.id, tenant);
-      const stores = {
+      // What is written is written to its end, and turns outlive their request; only what reads ends with the operation.
+      const kept = (data: TenantData): TenantData => ({
         ...data,
         conversations: keptConversations(data.conversations, tenant.conversationRetentionDays, clock),
-      };
+      });
+      const stores = kept(dataOf(tenant.id, tenant));
+      const reading = kept(dataOf(tenant.id, tenant, signal));
       const configuration = createTenantConfiguration({ scope, directory, agents, changed: tenants.changed, clock });
-      const conversationLoaders = createConversationLoaders(stores.conversations, stores.messages, stores.cursors);
-      const loaders = { ...conversationLoaders, userById: createUserLoader(stores.users) };
+      const conversationLoaders = createConversationLoaders(reading.conversations, reading.messages, reading.cursors);
+      const loaders = { ...conversationLoaders, userById: createUserLoader(reading.users) };
       const conversations = createConversationService({
         scope,
         stores,
@@ -120,13 +116,13 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const liveUsage = () => stores.liveUsage(tenant.limits);
       const exports = createUsageExports({
         scope,
-        store: stores.usageEvents,
+        store: reading.usageEvents,
         links: exportLinks,
         addressOf: exportAddress,
       });
-      const audit = createAuditService(stores.audit, stores.cursors);
-      const parkedWork = (page: PageArguments) => stores.parkedWork.list(pageRequest(page));
-      const usage = { usage: stores.usage, liveUsage, exports, alerts: stores.alerts };
+      const audit = createAuditService(reading.audit, reading.cursors);
+      const parkedWork = (page: PageArguments) => reading.parkedWork.list(pageRequest(page));
+      const usage = { usage: reading.usage, liveUsage, exports, alerts: stores.alerts };
       return { scope, tenant, configuration, conversations, turns, ...usage, parkedWork, audit, loaders };
     },
   };

@@ -8,7 +8,7 @@ import { isOperator, type Role } from '../tenancy/principal.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import type { ExportFormat, ExportRequest } from '../usage/model.ts';
 import { formatError, isExpected, retryAfterSeconds, statusOf, withRequestId } from './format-error.ts';
-import { senderOf } from './http.ts';
+import { goneSignal, senderOf } from './http.ts';
 import { logUnexpected, type Logger } from './log.ts';
 import type { ContextBuilder, ContextRenewal } from './request-context.ts';
 
@@ -146,7 +146,7 @@ export function serveExports(app: FastifyInstance, options: ExportsOptions): voi
   }
 
   app.get(PATH, { exposeHeadRoute: false }, async (request, reply) => {
-    const context = await contextOf(senderOf(request));
+    const context = await contextOf(senderOf(request), goneSignal(reply));
     void reply.header('x-request-id', context.requestId).header('cache-control', 'no-store');
     try {
       const order = await orderOf(context, parametersOf(request));

@@ -1,5 +1,7 @@
 import { GraphQLError, type GraphQLFormattedError } from 'graphql';
+import type { RequestContext } from '../context.ts';
 import { AppError, ERROR_CODES, type ErrorCode } from '../kernel/errors.ts';
+import { logUnexpected, type Logger } from './log.ts';
 
 /** Codes of faults in the request itself, found before any resolver ran, by Apollo Server or by graphql-js. */
 const REQUEST_CODES = [
@@ -8,6 +10,7 @@ const REQUEST_CODES = [
   'OPERATION_RESOLUTION_FAILURE',
   'BAD_USER_INPUT',
   'BAD_REQUEST',
+  'PERSISTED_QUERY_NOT_SUPPORTED',
 ];
 
 const MASKED: GraphQLFormattedError = {
@@ -36,20 +39,7 @@ const isRequestFault = (error: unknown): boolean =>
 
 export const isExpected = (error: unknown): boolean => appErrorOf(error) !== null || isRequestFault(error);
 
-/** graphql-js tells whoever misspells a name what the names are. */
-const SUGGESTION = / ?Did you mean .+?\?$/s;
-
-export type ErrorFormatter = (formatted: GraphQLFormattedError, error: unknown) => GraphQLFormattedError;
-
-/** What a caller is told of an error. Anything that was not meant for callers is masked; suggestions are for those who may see the schema. */
-export const createErrorFormatter =
-  ({ suggestions }: { readonly suggestions: boolean }): ErrorFormatter =>
-  (formatted, error) => {
-    const shown = formatError(formatted, error);
-    return suggestions ? shown : { ...shown, message: shown.message.replace(SUGGESTION, '') };
-  };
-
-/** What a caller who may see the schema is told. */
+/** What a caller is told of an error. Anything that was not meant for callers is masked. */
 export function formatError(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError {
   const { path, locations } = formatted;
   const place = { ...(locations && { locations }), ...(path && { path }) };
@@ -64,6 +54,15 @@ export const codeOf = (error: GraphQLFormattedError): string => String(error.ext
 /** Adds the request's id to what was masked, so that it can be found in the log. */
 export const withRequestId = (error: GraphQLFormattedError, requestId: string): GraphQLFormattedError =>
   codeOf(error) === 'INTERNAL' ? { ...error, extensions: { ...error.extensions, requestId } } : error;
+
+/** The errors of a request as its caller may see them; those it may not see are logged whole. */
+export const createErrorPresenter =
+  (log: Logger) =>
+  (errors: readonly GraphQLError[], context: RequestContext): GraphQLFormattedError[] =>
+    errors.map((error) => {
+      if (!isExpected(error)) logUnexpected(log, context, error);
+      return withRequestId(formatError(error.toJSON(), error), context.requestId);
+    });
 
 const statusOfCode = (error: GraphQLFormattedError) =>
   ERROR_CODES[codeOf(error) as ErrorCode] as number | null | undefined;

@@ -6,6 +6,7 @@ import type { RequestContext } from '../context.ts';
 import { serveExplorer } from './explorer.ts';
 import { serveHealth, type CheckReady } from './health.ts';
 import type { Logger } from './log.ts';
+import { callerGone } from './operations/deadline.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
 
 const BODY_BYTES_MAX = 1024 * 1024;
@@ -34,6 +35,13 @@ export const senderOf = (request: FastifyRequest): Sender => ({
   ipAddress: request.ip,
   userAgent: header(request, 'user-agent'),
 });
+
+/** Aborts when the connection has closed before the whole answer was written. */
+export function goneSignal({ raw }: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  raw.once('close', () => !raw.writableFinished && gone.abort(callerGone()));
+  return gone.signal;
+}
 
 /** Faults of HTTP itself, in the shape of a GraphQL response, so that clients need to know only one. */
 const refusal = (message: string) => ({ errors: [{ message, extensions: { code: 'BAD_REQUEST' } }] });
@@ -70,7 +78,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     url: '/graphql',
     handler: fastifyApolloHandler(apollo, {
       async context(request, reply) {
-        const context = await contextOf(senderOf(request));
+        const context = await contextOf(senderOf(request), goneSignal(reply));
         void reply.header('x-request-id', context.requestId).header('cache-control', 'no-store');
         return context;
       },

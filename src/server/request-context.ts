@@ -15,8 +15,8 @@ export interface Sender {
   readonly userAgent: string | null;
 }
 
-/** The one way in which a request becomes a context, whatever it came over. It never throws: a bad credential is a fault in the identity. */
-export type ContextBuilder = (sender: Sender) => Promise<RequestContext>;
+/** The one way in which a request becomes a context, whatever it came over; `gone` aborts when its sender has gone. It never throws: a bad credential is a fault in the identity. */
+export type ContextBuilder = (sender: Sender, gone: AbortSignal) => Promise<RequestContext>;
 
 /** The context of somebody who is still here, made anew: whether their credential still counts is looked at again. */
 export type ContextRenewal = (context: RequestContext) => Promise<RequestContext>;
@@ -58,7 +58,7 @@ export function createContexts({ tokens, standing, agents }: ContextOptions): {
   }
 
   return {
-    contextOf: async ({ authorization, tenant, requestId, ipAddress, userAgent }) => ({
+    contextOf: async ({ authorization, tenant, requestId, ipAddress, userAgent }, gone) => ({
       requestId: requestId !== null && REQUEST_ID.test(requestId) ? requestId : randomUUID(),
       identity:
         authorization === null ? { principal: null, fault: null } : await identify(() => principalOf(authorization)),
@@ -66,6 +66,8 @@ export function createContexts({ tokens, standing, agents }: ContextOptions): {
       ipAddress,
       userAgent,
       event: false,
+      bill: null,
+      signal: gone,
       agents,
     }),
     async renewed(context) {

@@ -5,6 +5,7 @@ import type { GraphQLSchema } from 'graphql';
 import { applyDirectives } from '../../directives/index.ts';
 import { resolvers } from '../../resolvers/index.ts';
 import type { ContextBinder } from '../context.ts';
+import { weightFaults } from './operations/weights.ts';
 
 const SCHEMA_DIR = join(import.meta.dirname, '../../schema');
 
@@ -14,6 +15,10 @@ export const readTypeDefs = (): string[] =>
     .sort()
     .map((name) => readFileSync(join(SCHEMA_DIR, name), 'utf8'));
 
-/** @throws if the schema breaks the isolation policy. */
-export const createSchema = (binder: ContextBinder, typeDefs: readonly string[] = readTypeDefs()): GraphQLSchema =>
-  applyDirectives(makeExecutableSchema({ typeDefs: [...typeDefs], resolvers }), binder);
+/** @throws if the schema breaks the isolation policy, or does not say what reading it costs. */
+export function createSchema(binder: ContextBinder, typeDefs: readonly string[] = readTypeDefs()): GraphQLSchema {
+  const schema = applyDirectives(makeExecutableSchema({ typeDefs: [...typeDefs], resolvers }), binder);
+  const faults = weightFaults(schema);
+  if (faults.length > 0) throw new Error(`The schema does not say what reading it costs:\n- ${faults.join('\n- ')}`);
+  return schema;
+}

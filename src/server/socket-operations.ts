@@ -1,29 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import {
   createSourceEventStream,
-  execute,
-  getOperationAST,
   GraphQLError,
-  NoSchemaIntrospectionCustomRule,
   parse,
-  specifiedRules,
-  validate,
-  type ExecutionArgs,
   type ExecutionResult,
   type FormattedExecutionResult,
-  type GraphQLSchema,
 } from 'graphql';
 import type { SubscribePayload } from 'graphql-ws';
 import { guardAgain } from '../../directives/index.ts';
 import type { RequestContext } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { AppError } from '../kernel/errors.ts';
-import { DOCUMENT_TOKENS_MAX } from './apollo.ts';
 import { createEventStream, type EventStream } from './event-stream.ts';
-import { appErrorOf, codeOf, createErrorFormatter, isExpected, withRequestId } from './format-error.ts';
-import { logUnexpected, type Logger, type OperationEnd, type OperationEnded } from './log.ts';
+import { appErrorOf, codeOf } from './format-error.ts';
+import type { OperationEnd, OperationEnded } from './log.ts';
+import { Refused, type AdmittedOperation } from './operations/admission.ts';
+import { DOCUMENT_TOKENS_MAX } from './operations/document-limits.ts';
+import type { Execution } from './operations/execution.ts';
+import type { SubscriptionCounts } from './operations/subscription-limits.ts';
 import type { ContextRenewal } from './request-context.ts';
-import { selectionLimits } from './selection-limits.ts';
 
 /** An open subscription. */
 export interface OpenSubscription {
@@ -36,9 +31,7 @@ export interface OpenSubscription {
 }
 
 /** One operation on a socket, in the form graphql-js executes it, with what the log wants to know of it. */
-export interface SocketOperation extends ExecutionArgs {
-  readonly contextValue: RequestContext;
-  readonly type: string;
+export interface SocketOperation extends AdmittedOperation {
   readonly startedAt: number;
   /** Called with a subscription once it is open. */
   readonly onOpen: (subscription: OpenSubscription) => void;
@@ -47,51 +40,50 @@ export interface SocketOperation extends ExecutionArgs {
 }
 
 export interface SocketOperationsOptions {
-  readonly schema: GraphQLSchema;
-  readonly introspection: boolean;
-  readonly log: Logger;
+  readonly execution: Execution;
+  readonly subscriptions: SubscriptionCounts;
   readonly clock: Clock;
   readonly operationEnded: OperationEnded;
   readonly renewed: ContextRenewal;
 }
 
-const fault = (message: string, code: string) => new GraphQLError(message, { extensions: { code } });
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Gives a code to what graphql-js found wrong with a document. */
-function coded(error: GraphQLError, code: string): GraphQLError {
-  error.extensions['code'] ??= code;
-  return error;
-}
+const coded = (error: unknown, code: string) =>
+  new GraphQLError(error instanceof Error ? error.message : 'Bad request.', { extensions: { code } });
 
-/** Operations that come over a socket: Apollo Server does not see them, so what it does for HTTP is done for them here. */
+/** Operations that come over a socket: what Apollo Server does for HTTP, reading requests and keeping account of them, is done for them here. */
 export function createSocketOperations(options: SocketOperationsOptions) {
-  const { schema, introspection, log, clock, operationEnded, renewed } = options;
-  const rules = [...specifiedRules, selectionLimits, ...(introspection ? [] : [NoSchemaIntrospectionCustomRule])];
-  const formatError = createErrorFormatter({ suggestions: introspection });
+  const { execution, subscriptions, clock, operationEnded, renewed } = options;
+
+  function documentOf({ query, extensions }: SubscribePayload) {
+    // Apollo Server says the same: documents are not kept for whoever sends them.
+    if (isRecord(extensions?.['persistedQuery']))
+      throw new Refused([coded(new Error('PersistedQueryNotSupported'), 'PERSISTED_QUERY_NOT_SUPPORTED')]);
+    try {
+      return parse(query, { maxTokens: DOCUMENT_TOKENS_MAX });
+    } catch (error) {
+      throw new Refused([coded(error, error instanceof GraphQLError ? 'GRAPHQL_PARSE_FAILED' : 'BAD_REQUEST')]);
+    }
+  }
 
   /** What is to be executed, or what is wrong with the request. */
   function prepare(
-    { query, operationName, variables }: SubscribePayload,
+    payload: SubscribePayload,
     contextValue: RequestContext,
     onOpen: SocketOperation['onOpen'],
   ): SocketOperation | readonly GraphQLError[] {
     try {
-      const document = parse(query, { maxTokens: DOCUMENT_TOKENS_MAX });
-      const faults = validate(schema, document, rules);
-      if (faults.length > 0) return faults.map((error) => coded(error, 'GRAPHQL_VALIDATION_FAILED'));
-      const operation = getOperationAST(document, operationName);
-      if (!operation) return [fault('Name one of the operations of the document.', 'OPERATION_RESOLUTION_FAILURE')];
-      const args = {
-        schema,
-        document,
+      const { operationName, variables } = payload;
+      const request = {
+        document: documentOf(payload),
         operationName: operationName ?? null,
-        variableValues: variables ?? {},
-        contextValue,
+        variables: variables ?? {},
       };
       let opened = false;
       return {
-        ...args,
-        type: operation.operation,
+        ...execution.admit(request, contextValue),
         startedAt: clock.now(),
         streaming: () => opened,
         onOpen(subscription) {
@@ -100,9 +92,7 @@ export function createSocketOperations(options: SocketOperationsOptions) {
         },
       };
     } catch (error) {
-      return [
-        error instanceof GraphQLError ? coded(error, 'GRAPHQL_PARSE_FAILED') : fault('Bad request.', 'BAD_REQUEST'),
-      ];
+      return error instanceof Refused ? error.errors : [coded(error, 'BAD_REQUEST')];
     }
   }
 
@@ -114,8 +104,17 @@ export function createSocketOperations(options: SocketOperationsOptions) {
 
   async function subscribe(prepared: SocketOperation): Promise<ExecutionResult | EventStream> {
     const operation = await asOfNow(prepared);
-    const source = await openSource(operation);
-    if (!(Symbol.asyncIterator in source)) return source;
+    let opened = operation.contextValue;
+    let leave = () => {};
+    const source = await execution.within(operation, (ready) => {
+      leave = subscriptions.enter(operation.contextValue);
+      opened = ready.contextValue;
+      return createSourceEventStream(ready);
+    });
+    if (!(Symbol.asyncIterator in source)) {
+      leave();
+      return source;
+    }
     // Of its own for every event: the guards look again, and nothing is answered from an earlier event's reads.
     const eventContext = async () => ({ ...(await renewed(operation.contextValue)), event: true });
     let events = 0;
@@ -123,9 +122,12 @@ export function createSocketOperations(options: SocketOperationsOptions) {
       source[Symbol.asyncIterator](),
       async (rootValue) => {
         events++;
-        return execute({ ...operation, rootValue, contextValue: await eventContext() });
+        return execution.execute({ ...operation, rootValue, contextValue: await eventContext() });
       },
-      () => logEnd(operation, { errorCodes: [], events }),
+      () => {
+        leave();
+        logEnd(operation, { errorCodes: [], events });
+      },
     );
     const refuse = (error: AppError) => stream.refuse(error);
     operation.onOpen({
@@ -133,7 +135,7 @@ export function createSocketOperations(options: SocketOperationsOptions) {
       end: () => void stream.return?.(),
       async recheck() {
         try {
-          await guardAgain(operation.contextValue, await eventContext());
+          await guardAgain(opened, await eventContext());
         } catch (error) {
           const refusal = appErrorOf(error);
           if (!refusal) throw error;
@@ -142,16 +144,6 @@ export function createSocketOperations(options: SocketOperationsOptions) {
       },
     });
     return stream;
-  }
-
-  /** The subscription's events; what a resolver throws where it should not is an error of the operation, not of the socket. */
-  async function openSource(operation: SocketOperation): Promise<AsyncIterable<unknown> | ExecutionResult> {
-    try {
-      return await createSourceEventStream(operation);
-    } catch (error) {
-      const originalError = error instanceof Error ? error : new Error(String(error));
-      return { data: null, errors: [new GraphQLError('', { originalError })] };
-    }
   }
 
   const logEnd = (operation: SocketOperation, end: Pick<OperationEnd, 'errorCodes' | 'events'>) =>
@@ -163,29 +155,19 @@ export function createSocketOperations(options: SocketOperationsOptions) {
       ...end,
     });
 
-  /** Errors as the client may see them; those it may not see are logged whole. */
-  function shownErrors(errors: readonly GraphQLError[], context: RequestContext) {
-    return errors.map((error) => {
-      // After a valid document, what has neither a path nor a cause of ours is a variable that does not fit.
-      const ours = error.originalError && !(error.originalError instanceof GraphQLError);
-      if (!error.path && !ours) coded(error, 'BAD_USER_INPUT');
-      if (!isExpected(error)) logUnexpected(log, context, error);
-      return withRequestId(formatError(error.toJSON(), error), context.requestId);
-    });
-  }
-
   /** A result as the client may see it. That of anything but an open subscription ends its operation. */
   function shown(result: ExecutionResult, operation: SocketOperation): FormattedExecutionResult {
-    const { errors = [], ...rest } = result;
-    const formatted = shownErrors(errors, operation.contextValue);
-    if (!operation.streaming()) logEnd(operation, { errorCodes: formatted.map(codeOf) });
-    return formatted.length > 0 ? { ...rest, errors: formatted } : rest;
+    const { contextValue } = operation;
+    const formatted = execution.shown(result, contextValue);
+    if (operation.streaming()) return formatted;
+    logEnd(operation, { errorCodes: (formatted.errors ?? []).map(codeOf) });
+    return execution.withCost(formatted, contextValue);
   }
 
   /** What the client is told of a request that could not be executed. */
   function refused(errors: readonly GraphQLError[], opener: RequestContext, name: string | null) {
     const context = { ...opener, requestId: randomUUID() };
-    const formatted = shownErrors(errors, context);
+    const formatted = execution.present(errors, context);
     const errorCodes = formatted.map(codeOf);
     operationEnded(context, { type: 'none', name, transport: 'ws', durationMs: 0, errorCodes });
     return formatted;
@@ -193,7 +175,7 @@ export function createSocketOperations(options: SocketOperationsOptions) {
 
   return {
     prepare,
-    execute: async (operation: SocketOperation) => execute(await asOfNow(operation)),
+    execute: async (operation: SocketOperation) => execution.execute(await asOfNow(operation)),
     subscribe,
     shown,
     refused,

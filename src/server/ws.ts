@@ -7,7 +7,9 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import type { Audit, AuditedAct, RequestContext } from '../context.ts';
 import { sleep } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
+import type { Logger } from './log.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
+import { callerGone } from './operations/deadline.ts';
 import { attachSocket } from './socket-adapter.ts';
 import { createBacklogLimit } from './socket-backlog.ts';
 import {
@@ -35,6 +37,7 @@ export interface WsOptions extends SocketOperationsOptions {
   readonly audit: Audit;
   /** What a socket's reader may leave unread before the socket is closed. */
   readonly socketBacklogBytes: number;
+  readonly log: Logger;
 }
 
 export interface WsServer {
@@ -61,6 +64,13 @@ interface SocketExtra {
   state?: SocketState;
 }
 
+/** Aborts when the socket has closed. */
+function goneSignal(socket: WebSocket): AbortSignal {
+  const gone = new AbortController();
+  socket.once('close', () => gone.abort(callerGone()));
+  return gone.signal;
+}
+
 /** For the log: the socket is closing, so its client is not told. */
 const nobodyReads = () => new GraphQLError('The socket is closing.', { extensions: { code: 'BAD_REQUEST' } });
 
@@ -84,8 +94,8 @@ function senderOf(payload: Readonly<Record<string, unknown>>, { socket, headers 
 }
 
 /** GraphQL over a WebSocket (graphql-transport-ws), for every kind of operation, with the context, the guards and the masking of HTTP. */
-export function createWsServer({ server, contextOf, audit, socketBacklogBytes, ...options }: WsOptions): WsServer {
-  const { clock, log, renewed } = options;
+export function createWsServer({ server, contextOf, audit, socketBacklogBytes, log, ...options }: WsOptions): WsServer {
+  const { clock, renewed } = options;
   const sockets = new WebSocketServer({
     noServer: true,
     handleProtocols,
@@ -103,13 +113,13 @@ export function createWsServer({ server, contextOf, audit, socketBacklogBytes, .
     connectionInitWaitTimeout: INIT_TIMEOUT_MS,
     // Refusing answers 4403, which clients retry: they fetch a fresh token and come again.
     async onConnect({ connectionParams, extra }) {
-      const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request));
+      const { socket } = extra;
+      const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request), goneSignal(socket));
       const { fault } = opener.identity;
       if (fault) {
         if (fault instanceof AppError) audit(opener, connectionRefused(fault));
         return false;
       }
-      const { socket } = extra;
       const state: SocketState = { socket, opener, streams: new Map(), cancelTimer: () => {}, ended: false };
       extra.state = state;
       states.set(socket, state);

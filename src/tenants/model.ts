@@ -5,6 +5,8 @@ export type TenantStatus = 'ACTIVE' | 'SUSPENDED' | 'DELETING';
 /** What a tenant may use at most; null means unlimited. */
 export interface UsageLimits {
   readonly requestsPerMinute: number | null;
+  /** Null: as many as the installation grants every tenant. */
+  readonly pointsPerMinute: number | null;
   readonly concurrentGenerations: number | null;
   readonly tokensPerDay: number | null;
   readonly tokensPerMonth: number | null;
@@ -12,6 +14,7 @@ export interface UsageLimits {
 
 export const UNLIMITED: UsageLimits = {
   requestsPerMinute: null,
+  pointsPerMinute: null,
   concurrentGenerations: null,
   tokensPerDay: null,
   tokensPerMonth: null,

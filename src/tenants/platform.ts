@@ -55,8 +55,8 @@ type Request = Omit<Founding, 'adminId' | 'passwordHash'>;
 
 const sameRequest = (a: Request, b: Request): boolean => {
   const parts = ({ name, adminName, adminEmail, agentIds, knowledgeBaseIds, limits, ...rest }: Request) => {
-    const { requestsPerMinute, concurrentGenerations, tokensPerDay, tokensPerMonth } = limits;
-    const numbers = [requestsPerMinute, concurrentGenerations, tokensPerDay, tokensPerMonth];
+    const { requestsPerMinute, pointsPerMinute, concurrentGenerations, tokensPerDay, tokensPerMonth } = limits;
+    const numbers = [requestsPerMinute, pointsPerMinute, concurrentGenerations, tokensPerDay, tokensPerMonth];
     return JSON.stringify([
       name,
       adminName,

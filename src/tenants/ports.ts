@@ -41,21 +41,32 @@ export interface FirstAdministrators {
   ensure(tenantId: TenantId, admin: Administrator & { readonly passwordHash: string }): Promise<Administrator>;
 }
 
-/** Whether a request may pass, and what its caller should know of that. */
+/** Who asks. Administration has a lane of its own, so that nobody else's flood keeps it from stopping that flood. */
+export type Lane = 'callers' | 'administration';
+
+/** What is limited: of which tenant, by which measure. */
+export interface RateSubject {
+  readonly tenantId: TenantId;
+  readonly meter: 'requests' | 'points';
+  readonly lane: Lane;
+}
+
+/** Whether something may pass, and what its caller should know of that. */
 export interface RateVerdict {
   readonly allowed: boolean;
-  /** Requests that may follow at once. */
+  /** Units that may follow at once. */
   readonly remaining: number;
-  /** How long until the next request may pass, in milliseconds; 0 when it may at once. */
+  /** How long until as much may pass, in milliseconds; 0 when it may at once. */
   readonly retryAfterMs: number;
   /** When the whole limit is there again, in milliseconds since the Unix epoch. */
   readonly resetAt: number;
 }
 
 /**
- * Requests per minute of each tenant, by the generic cell rate algorithm: `perMinute` at once when rested, and then one every
+ * Units per minute of each subject, by the generic cell rate algorithm: `perMinute` at once when rested, and then one every
  * 60 s / `perMinute`. Unlike a fixed window it never lets twice the limit pass at a window's border.
  */
 export interface RateLimiter {
-  take(tenantId: TenantId, perMinute: number): Promise<RateVerdict>;
+  /** Takes `cost` units, or none where there are not as many left. `cost` is at most `perMinute`, or it never passes. */
+  take(subject: RateSubject, perMinute: number, cost?: number): Promise<RateVerdict>;
 }

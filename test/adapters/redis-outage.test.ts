@@ -157,7 +157,11 @@ describe.skipIf(!HAS_REDIS_SERVER)(NAME, () => {
     expect(await told).toBe(acme);
     expect(await other.slots.take(acme, 'more', 1)).toBe(true);
     const allowed = async (instance: Instance) => {
-      const verdicts = await Promise.all(Array.from({ length: 20 }, () => instance.limiter.take(acme, 5)));
+      const verdicts = await Promise.all(
+        Array.from({ length: 20 }, () =>
+          instance.limiter.take({ tenantId: acme, meter: 'requests', lane: 'callers' }, 5),
+        ),
+      );
       return verdicts.filter((verdict) => verdict.allowed).length;
     };
     const shares = [await allowed(one), await allowed(other)];
@@ -196,7 +200,10 @@ describe.skipIf(!HAS_REDIS_SERVER)(NAME, () => {
     expect(numbersOf(await collect((await log.read(id, 0))!))).toEqual([1]);
     expect(await alone.slots.take(acme, 'turn', 0)).toBe(true);
     await alone.slots.release(acme, 'turn');
-    expect(await alone.limiter.take(acme, 60)).toMatchObject({ allowed: true, remaining: 59 });
+    expect(await alone.limiter.take({ tenantId: acme, meter: 'requests', lane: 'callers' }, 60)).toMatchObject({
+      allowed: true,
+      remaining: 59,
+    });
     await server.restart();
     await alone.until('up');
     expect(alone.states).toEqual(['down', 'up']);

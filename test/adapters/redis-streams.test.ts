@@ -196,7 +196,7 @@ describe.skipIf(!REDIS_URL)(`streams between instances on ${REDIS_NAME}`, () => 
   it('every key begins with the installation, and then the tenant or the system', async () => {
     const { writer } = await opened();
     await writer.slots.take(acme, 'turn', 1);
-    await writer.limiter.take(acme, 1);
+    await writer.limiter.take({ tenantId: acme, meter: 'requests', lane: 'callers' }, 1);
     const keys = (await installation.raw.keys(`${installation.prefix}*`)).map((key) => key.split('#').slice(1, 4));
     expect(keys.map((key) => key.join('#')).sort()).toEqual([
       'SYS#INSTANCES',

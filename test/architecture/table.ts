@@ -88,11 +88,28 @@ export const PLACES: readonly Place[] = [
     types: ['src/context.ts', TENANCY, ...DOMAIN_FILES],
   },
   {
-    files: ['src/server/*'],
+    files: ['src/server/*', 'src/server/operations/*'],
     values: [
-      ...['src/server/*', 'src/context.ts', KERNEL, TENANCY, ...DOMAIN_FILES, 'directives/*', 'resolvers/*'],
+      ...[
+        'src/server/*',
+        'src/server/operations/*',
+        'src/context.ts',
+        KERNEL,
+        TENANCY,
+        ...DOMAIN_FILES,
+        'directives/*',
+        'resolvers/*',
+      ],
       ...['@apollo/server', '@apollo/server/*', '@apollo/server/plugin/disabled', '@as-integrations/fastify'],
-      ...['@fastify/cors', '@graphql-tools/schema', 'altair-static', 'fastify', 'graphql', 'graphql-ws'],
+      ...[
+        '@fastify/cors',
+        '@graphql-tools/schema',
+        '@graphql-tools/utils',
+        'altair-static',
+        'fastify',
+        'graphql',
+        'graphql-ws',
+      ],
       ...['negotiator', 'pino', 'prom-client', 'ws', 'node:*', 'node:fs/promises'],
     ],
     types: [],
@@ -121,8 +138,8 @@ export const PLACES: readonly Place[] = [
   },
 
   {
-    files: ['src/config.ts'],
-    values: ['zod', 'node:*'],
+    files: ['src/config.ts', 'src/http-config.ts'],
+    values: ['src/http-config.ts', 'zod', 'node:*'],
     types: ['src/agents/model.ts', 'jose'],
   },
   // What stands around the product, embedded or real, and what is done to it beside serving.

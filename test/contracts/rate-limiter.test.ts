@@ -1,11 +1,16 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { createMemoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts';
 import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
-import type { RateLimiter } from '../../src/tenants/ports.ts';
+import type { RateLimiter, RateSubject } from '../../src/tenants/ports.ts';
 import { createTestClock, type TestClock } from '../support/clock.ts';
 import { openInstallation, REDIS_NAME, REDIS_URL } from '../support/redis.ts';
 
-const [acme, globex] = [parseTenantId('acme')!, parseTenantId('globex')!];
+const subjectOf = (slug: string): RateSubject => ({
+  tenantId: parseTenantId(slug)!,
+  meter: 'requests',
+  lane: 'callers',
+});
+const [acme, globex] = [subjectOf('acme'), subjectOf('globex')];
 /** Of so few that a slow machine does not see the next one come back. */
 const PER_MINUTE = 5;
 const COST_MS = 12_000;
@@ -61,8 +66,8 @@ for (const { name, skip, open } of ADAPTERS)
       close.push(() => limits.close());
       const [one, other] = limits.limiters;
       /** Takes from both instances in turn. */
-      const takeMany = (count: number, perMinute: number, tenantId = acme) =>
-        Promise.all(Array.from({ length: count }, (_, n) => (n % 2 ? other : one).take(tenantId, perMinute)));
+      const takeMany = (count: number, perMinute: number, subject = acme) =>
+        Promise.all(Array.from({ length: count }, (_, n) => (n % 2 ? other : one).take(subject, perMinute)));
       const countAllowed = async (...args: Parameters<typeof takeMany>) =>
         (await takeMany(...args)).filter(({ allowed }) => allowed).length;
       return { clock, limits, one, other, takeMany, countAllowed };
@@ -125,6 +130,30 @@ for (const { name, skip, open } of ADAPTERS)
       expect(await one.take(acme, PER_MINUTE)).toMatchObject({ allowed: true });
     });
 
+    it('what costs more takes more, all of it or nothing', async () => {
+      const { one, other } = await opened();
+      expect(await one.take(acme, PER_MINUTE, 3)).toMatchObject({ allowed: true, remaining: 2 });
+      expect(await other.take(acme, PER_MINUTE, 3)).toMatchObject({ allowed: false, remaining: 2 });
+      expect(await other.take(acme, PER_MINUTE, 2)).toMatchObject({ allowed: true, remaining: 0 });
+    });
+
+    it('who comes back when told to passes, whatever it costs, up to the whole limit', async () => {
+      const { limits, one } = await opened();
+      await one.take(acme, PER_MINUTE, 1);
+      const { allowed, retryAfterMs } = await one.take(acme, PER_MINUTE, PER_MINUTE);
+      expect(allowed).toBe(false);
+      await limits.advance(retryAfterMs);
+      expect(await one.take(acme, PER_MINUTE, PER_MINUTE)).toMatchObject({ allowed: true, remaining: 0 });
+    });
+
+    it('requests and points, callers and administration have limits of their own', async () => {
+      const { one } = await opened();
+      await one.take(acme, PER_MINUTE, PER_MINUTE);
+      expect(await one.take(acme, PER_MINUTE)).toMatchObject({ allowed: false });
+      for (const other of [{ meter: 'points' }, { lane: 'administration' }] as const)
+        expect(await one.take({ ...acme, ...other }, PER_MINUTE)).toMatchObject({ allowed: true });
+    });
+
     it('each tenant has a limit of its own', async () => {
       const { countAllowed } = await opened();
       expect(await countAllowed(10, PER_MINUTE)).toBe(PER_MINUTE);
@@ -135,7 +164,7 @@ for (const { name, skip, open } of ADAPTERS)
 it('the memory limiter forgets tenants that are rested', async () => {
   const clock = createTestClock();
   const limiter = createMemoryRateLimiter(clock);
-  for (let n = 0; n < 1_000; n++) await limiter.take(parseTenantId(`tenant-${n}`)!, 60);
+  for (let n = 0; n < 1_000; n++) await limiter.take(subjectOf(`tenant-${n}`), 60);
   expect(limiter.count()).toBe(1_000);
   await clock.advance(60_000);
   await limiter.take(acme, 60);

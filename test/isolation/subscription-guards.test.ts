@@ -10,6 +10,8 @@ import { AppError } from '../../src/kernel/errors.ts';
 import { createOperationLog } from '../../src/server/log.ts';
 import { createContexts } from '../../src/server/request-context.ts';
 import { createSchema } from '../../src/server/schema.ts';
+import { createExecution } from '../../src/server/operations/execution.ts';
+import { createSubscriptionCounts } from '../../src/server/operations/subscription-limits.ts';
 import { createSocketOperations } from '../../src/server/socket-operations.ts';
 import { createEventStream, type EventStream } from '../../src/server/event-stream.ts';
 import type { Principal, Role } from '../../src/tenancy/principal.ts';
@@ -21,7 +23,7 @@ import { captureLog } from '../support/log-capture.ts';
 import { startOwnStorage } from '../support/own-storage.ts';
 import { openSocket } from '../support/raw-socket.ts';
 import { follow, startTurn } from '../support/turns.ts';
-import { startWorld } from '../support/world.ts';
+import { startWorld, testConfig } from '../support/world.ts';
 
 const QUERY = `subscription { messageStream(messageId: "x") { sequence ... on MessageDelta { text } } }`;
 const delta = (sequence: number): StreamEvent => ({ sequence, type: 'DELTA', text: `text ${sequence}` });
@@ -230,6 +232,8 @@ const contextOf = (principal: Principal): RequestContext => ({
   ipAddress: null,
   userAgent: null,
   event: false,
+  bill: null,
+  signal: new AbortController().signal,
   agents: createAgentCatalogue([]),
 });
 
@@ -239,9 +243,8 @@ async function expectToldOnce() {
   const { log } = captureLog();
   const schema = createSchema({} as ContextBinder);
   const operations = createSocketOperations({
-    schema,
-    introspection: false,
-    log,
+    execution: createExecution({ schema, introspection: false, ...testConfig().operationLimits, log, clock }),
+    subscriptions: createSubscriptionCounts(testConfig().operationLimits.subscriptions),
     clock,
     operationEnded: createOperationLog(log),
     renewed: renewedBy(clock),
@@ -268,9 +271,11 @@ describe('the guard before every event, without the timer of the socket', () => 
     const binder = { audit: () => {}, bindTenant: source.bindTenant } as unknown as ContextBinder;
     const { log } = captureLog();
     const operations = createSocketOperations({
-      schema: createSchema(binder),
-      introspection: false,
-      log,
+      execution: createExecution({
+        ...{ schema: createSchema(binder), introspection: false, log, clock },
+        ...testConfig().operationLimits,
+      }),
+      subscriptions: createSubscriptionCounts(testConfig().operationLimits.subscriptions),
       clock,
       operationEnded: createOperationLog(log),
       renewed: renewedBy(clock),

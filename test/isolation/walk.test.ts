@@ -15,7 +15,7 @@ import {
   type WalkOperation,
 } from '../support/schema-walk.ts';
 import { ENDLESS, follow, startTurn } from '../support/turns.ts';
-import { startWorld, type Caller, type World } from '../support/world.ts';
+import { startWorld, testConfig, type Caller, type World } from '../support/world.ts';
 
 /** Somebody with everything that others could ask for. */
 interface Victim {
@@ -72,6 +72,7 @@ const PLAIN: Plain = {
   'String agentIds': 'support',
   'String knowledgeBaseIds': 'KBSUPPORT1',
   'Int requestsPerMinute': 1,
+  'Int pointsPerMinute': 1,
   'Int concurrentGenerations': 1,
   'Float tokensPerDay': 1,
   'Float tokensPerMonth': 1,
@@ -215,7 +216,15 @@ async function attacker(who: Caller, victim: Victim, userId?: string): Promise<A
 
 beforeAll(async () => {
   // Silent answers stay open for as long as the walk takes.
-  world = await startWorld({ config: { bedrockIdleTimeoutMs: 600_000 } });
+  // What it asks for is everything: more than anybody may ask for at once.
+  const { operationLimits } = testConfig();
+  const everything = { nobody: 1e9, member: 1e9, partner: 1e9, admin: 1e9, operator: 1e9 };
+  world = await startWorld({
+    config: {
+      bedrockIdleTimeoutMs: 600_000,
+      operationLimits: { ...operationLimits, ceilings: everything, pointsPerMinute: null },
+    },
+  });
   const { acme, globex, operator, nobody } = world;
   await Promise.all([
     fill(acme.admin, 'the admin of Acme'),

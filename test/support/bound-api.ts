@@ -9,9 +9,10 @@ import { startApp } from '../../src/server/app.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
 import type { Principal, Role } from '../../src/tenancy/principal.ts';
 import { parseTenantId, type TenantId } from '../../src/tenancy/tenant-id.ts';
-import type { Tenant } from '../../src/tenants/model.ts';
+import { UNLIMITED, type Tenant } from '../../src/tenants/model.ts';
 import { createExportLinks } from '../../src/usage/export-links.ts';
 import { captureLog } from './log-capture.ts';
+import { testConfig } from './world.ts';
 
 const tenantId = (slug: string): TenantId => parseTenantId(slug)!;
 
@@ -35,7 +36,7 @@ export const tenantOf = (id: TenantId): Tenant => ({
   status: 'ACTIVE',
   agentIds: ['support'],
   knowledgeBaseIds: [],
-  limits: { requestsPerMinute: null, concurrentGenerations: null, tokensPerDay: null, tokensPerMonth: null },
+  limits: UNLIMITED,
   features: [],
   conversationRetentionDays: null,
   alertPercentages: null,
@@ -93,6 +94,7 @@ export async function startBoundApi({
     corsOrigins: [],
     explorer: false,
     introspection: false,
+    operationLimits: testConfig().operationLimits,
     shutdownGraceMs: 0,
     tokens: { verify: () => Promise.resolve(principal) },
     standing: createStanding({ rolesNow: { SESSION: rolesNow }, clock }),

@@ -78,6 +78,6 @@ export const badPages = (cursor: string): PageVariables[] => [
   { first: 5, before: cursor },
   { last: 5, after: cursor },
   { after: cursor, before: cursor },
-  { first: 2_147_483_647 },
+  { first: 1_000 },
   { last: -2_147_483_648 },
 ];

@@ -1,14 +1,18 @@
 import { makeExecutableSchema } from '@graphql-tools/schema';
 import { createAgentCatalogue } from '../../src/agents/catalogue.ts';
+import type { Config } from '../../src/config.ts';
 import type { RequestContext } from '../../src/context.ts';
 import { createApollo } from '../../src/server/apollo.ts';
 import { createHttpServer } from '../../src/server/http.ts';
 import { createContexts } from '../../src/server/request-context.ts';
+import { createExecution } from '../../src/server/operations/execution.ts';
+import { createSubscriptionCounts } from '../../src/server/operations/subscription-limits.ts';
 import { createOperationLog } from '../../src/server/log.ts';
 import { createWsServer } from '../../src/server/ws.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { captureLog } from './log-capture.ts';
+import { testConfig } from './world.ts';
 
 export interface SmallApiOptions {
   readonly typeDefs: string;
@@ -17,6 +21,7 @@ export interface SmallApiOptions {
   readonly clock?: Clock;
   readonly corsOrigins?: readonly string[];
   readonly socketBacklogBytes?: number;
+  readonly operationLimits?: Config['operationLimits'];
 }
 
 /**
@@ -30,6 +35,7 @@ export async function startSmallApi({
   clock = systemClock,
   corsOrigins = [],
   socketBacklogBytes = 4_194_304,
+  operationLimits = testConfig().operationLimits,
 }: SmallApiOptions) {
   const { log, lines: logLines, text: logText } = captureLog();
   const schema = makeExecutableSchema<RequestContext>({ typeDefs, resolvers });
@@ -37,8 +43,10 @@ export async function startSmallApi({
   const agents = createAgentCatalogue([]);
   const standing = { check: () => Promise.resolve() };
   const { contextOf, renewed } = createContexts({ tokens, standing, agents });
-  const execution = { schema, introspection: false, log, clock, operationEnded: createOperationLog(log), renewed };
-  const apollo = createApollo(execution);
+  const execution = createExecution({ schema, introspection: false, ...operationLimits, log, clock });
+  const account = { execution, log, clock, operationEnded: createOperationLog(log) };
+  const subscriptions = createSubscriptionCounts(operationLimits.subscriptions);
+  const apollo = createApollo(account);
   await apollo.start();
   const http = await createHttpServer({
     apollo,
@@ -49,7 +57,10 @@ export async function startSmallApi({
     checkReady,
     jwks: { keys: [] },
   });
-  const ws = createWsServer({ ...execution, server: http.server, contextOf, audit: () => {}, socketBacklogBytes });
+  const ws = createWsServer({
+    ...{ ...account, subscriptions, renewed, audit: () => {} },
+    ...{ server: http.server, contextOf, socketBacklogBytes },
+  });
   const url = await http.listen({ host: '127.0.0.1', port: 0 });
   return {
     url,

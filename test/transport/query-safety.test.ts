@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { rawHttp } from '../support/raw-http.ts';
+import { GRAPHQL_RESPONSE, rawHttp, type RawRequest } from '../support/raw-http.ts';
 import { openSocket } from '../support/raw-socket.ts';
 import { startWorld, type World } from '../support/world.ts';
 
@@ -12,20 +12,21 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
+const member = () => ({ authorization: `Bearer ${world.acme.member.token}` });
+
 interface Errors {
   readonly errors: readonly { readonly message: string; readonly extensions: { readonly code: string } }[];
   readonly data: unknown;
 }
 
 const overHttp = async (query: string, variables: object = {}): Promise<Errors> => {
-  const headers = { authorization: `Bearer ${world.acme.member.token}` };
-  const { body } = await rawHttp(world.url).post(query, variables, headers);
+  const { body } = await rawHttp(world.url).post(query, variables, member());
   return { errors: body.errors ?? [], data: body.data ?? null };
 };
 
 const overSocket = async (query: string, variables: object = {}): Promise<Errors> => {
   const socket = await openSocket(world.wsUrl);
-  await socket.init({ authorization: `Bearer ${world.acme.member.token}` });
+  await socket.init(member());
   socket.subscribe('1', query, variables);
   const { type, payload } = await socket.next();
   socket.socket.close();
@@ -118,8 +119,182 @@ describe.each([
   });
 });
 
-it('a fragment bomb of 2^30 fields is refused over HTTP', async () => {
-  expect((await overHttp(bomb(30))).errors[0]?.extensions.code).toBe('GRAPHQL_VALIDATION_FAILED');
+const SEND_AND_WAIT = 'mutation($i: SendMessageInput!) { a: sendMessage(input: $i) { userMessage { id } } }';
+const LIST = `query($ids: [ID!]!) { ${repeat(50, (n) => `a${n}: __typename`)} }`;
+
+/** What somebody sends to keep the server busy, or to learn what is not theirs to know. */
+const HOSTILE: Readonly<
+  Record<string, { readonly query: string; readonly variables?: () => object; readonly code: string }>
+> = {
+  'a flood of aliases': {
+    query: `{ ${repeat(101, (n) => `a${n}: agents { id }`)} }`,
+    code: 'GRAPHQL_VALIDATION_FAILED',
+  },
+  'a flood of aliases in fragments': {
+    query: `{ ...A ...A ...A } fragment A on Query { ${repeat(40, (n) => `a${n}: agents { id }`)} }`,
+    code: 'GRAPHQL_VALIDATION_FAILED',
+  },
+  'a fragment bomb of 2^30 fields': { query: '', code: 'GRAPHQL_VALIDATION_FAILED' },
+  'nesting beyond any use': {
+    query: `{ conversation(id: "x") { ${'lastMessage { conversation { '.repeat(13)}id${' } }'.repeat(13)} } }`,
+    code: 'GRAPHQL_VALIDATION_FAILED',
+  },
+  'an overload of directives': {
+    query: `{ viewer { ${repeat(51, () => 'id @include(if: true)')} } }`,
+    code: 'GRAPHQL_VALIDATION_FAILED',
+  },
+  'directives that are none': {
+    query: `{ viewer { id ${repeat(900, () => '@x')} } }`,
+    code: 'GRAPHQL_VALIDATION_FAILED',
+  },
+  'fields that conflict with each other': {
+    query: `{ ${repeat(150, (n) => `conversation(id: "${n}") { id }`)} }`,
+    code: 'GRAPHQL_VALIDATION_FAILED',
+  },
+  'a list of a hundred thousand in the variables': {
+    query: LIST,
+    variables: () => ({ ids: Array.from({ length: 100_000 }, (_, n) => n) }),
+    code: 'GRAPHQL_VALIDATION_FAILED',
+  },
+  'a list of a thousand and one that is used': {
+    query: 'query($filter: ConversationFilter) { conversations(filter: $filter) { nodes { id } } }',
+    variables: () => ({ filter: { ownerId: Array.from({ length: 1_001 }, () => 'x') } }),
+    code: 'BAD_USER_INPUT',
+  },
+  'pages of pages of pages': {
+    query:
+      'query($n: Int) { conversations(first: $n) { nodes { messages(first: $n) { nodes { conversation { messages(last: $n) { nodes { id } } } } } } } }',
+    variables: () => ({ n: 100 }),
+    code: 'COST_LIMIT_EXCEEDED',
+  },
+  'a page without an end': {
+    query: '{ conversations(first: 2147483647) { nodes { id } } }',
+    code: 'COST_LIMIT_EXCEEDED',
+  },
+  'a hundred messages at once': {
+    query: SEND_AND_WAIT.replace(
+      'a: sendMessage(input: $i) { userMessage { id } }',
+      repeat(100, (n) => `a${n}: sendMessage(input: $i) { userMessage { id } }`),
+    ),
+    variables: () => ({ i: { conversationId, content: 'hello' } }),
+    code: 'COST_LIMIT_EXCEEDED',
+  },
+  'the schema': { query: '{ __schema { types { name } } }', code: 'GRAPHQL_VALIDATION_FAILED' },
+  'a type of the schema': { query: '{ __type(name: "Query") { name } }', code: 'GRAPHQL_VALIDATION_FAILED' },
+  'a name to be corrected': { query: '{ viewr { id } }', code: 'GRAPHQL_VALIDATION_FAILED' },
+};
+
+describe('a hostile operation', () => {
+  it.each(Object.entries(HOSTILE))(
+    '%s is refused with 400, and nothing is read for it',
+    async (name, { query, variables, code }) => {
+      const document = name.startsWith('a fragment bomb') ? bomb(30) : query;
+      await overHttp('{ tenant { id } }'); // the tenant is known
+      const requests = await world.requestsOf(async () => {
+        const answer = await rawHttp(world.url).post(document, variables?.() ?? {}, {
+          ...member(),
+          accept: GRAPHQL_RESPONSE,
+        });
+        expect(answer).toMatchObject({ status: 400, code });
+        expect(answer.body.data).toBeUndefined();
+        expect(answer.text).not.toMatch(/did you mean/i);
+        expect(answer.text.length).toBeLessThan(50_000);
+        expect((await overSocket(document, variables?.() ?? {})).errors[0]?.extensions.code).toBe(code);
+      });
+      expect(requests).toEqual([]);
+    },
+  );
+
+  it.each<[string, RawRequest, number]>([
+    [
+      'a body that nests without end',
+      { body: `{"query":"{ __typename }","variables":{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}}` },
+      200,
+    ],
+    ['a body of lies about its length', { body: '{"query"', headers: { 'content-type': 'application/json' } }, 400],
+    ['a batch of a thousand', { body: Array.from({ length: 1_000 }, () => ({ query: '{ viewer { id } }' })) }, 400],
+    [
+      'automatic registration of a document',
+      { body: { extensions: { persistedQuery: { version: 1, sha256Hash: 'a'.repeat(64) } } } },
+      400,
+    ],
+  ])('%s', async (_name, request, status) => {
+    const requests = await world.requestsOf(async () => {
+      const answer = await rawHttp(world.url).send({
+        ...request,
+        headers: { ...member(), accept: GRAPHQL_RESPONSE, ...request.headers },
+      });
+      expect(answer.status).toBe(status);
+    });
+    expect(requests).toEqual([]);
+  });
+
+  it('two hundred of them leave nothing behind: the heap is what it was', async () => {
+    const flood = async (count: number) => {
+      for (let n = 0; n < count; n++) await overHttp(bomb(20 + (n % 10)));
+      globalThis.gc?.();
+      return process.memoryUsage().heapUsed;
+    };
+    const before = await flood(50);
+    expect((await flood(150)) - before).toBeLessThan(64 * 1024 * 1024);
+  });
+});
+
+it('APQ is not supported, over either transport, and says so', async () => {
+  const extensions = { persistedQuery: { version: 1, sha256Hash: 'a'.repeat(64) } };
+  const answer = await rawHttp(world.url).send({ body: { extensions }, headers: member() });
+  expect(answer.code).toBe('PERSISTED_QUERY_NOT_SUPPORTED');
+  const socket = await openSocket(world.wsUrl);
+  await socket.init(member());
+  socket.send({ type: 'subscribe', id: '1', payload: { query: '', extensions } });
+  expect((await socket.next()).payload[0].extensions.code).toBe('PERSISTED_QUERY_NOT_SUPPORTED');
+  socket.socket.close();
+});
+
+describe('administrators and operators', () => {
+  it.each(['admin', 'operator'] as const)(
+    '%s may read the schema, and is told what a name could have been',
+    async (who) => {
+      const { token } = who === 'admin' ? world.acme.admin : world.operator;
+      const caller = world.caller(token);
+      expect((await caller.run('{ __schema { queryType { name } } }')).data).toEqual({
+        __schema: { queryType: { name: 'Query' } },
+      });
+      expect((await caller.run('{ viewr { id } }')).errors[0]?.message).toContain('Did you mean "viewer"?');
+      const socket = await openSocket(world.wsUrl);
+      await socket.init({ authorization: `Bearer ${token}` });
+      socket.subscribe('1', '{ __type(name: "Query") { name } }');
+      expect((await socket.next()).payload.data).toEqual({ __type: { name: 'Query' } });
+      socket.socket.close();
+    },
+  );
+
+  it('nobody else may, whatever they asked before', async () => {
+    expect((await world.acme.admin.run('{ __schema { queryType { name } } }')).errors).toEqual([]);
+    expect((await world.acme.member.run('{ __schema { queryType { name } } }')).data).toBeUndefined();
+    expect((await world.nobody.run('{ __schema { queryType { name } } }')).data).toBeUndefined();
+  });
+});
+
+it('who has not signed in is told so before anything else, however much they ask for', async () => {
+  const query = '{ conversations(first: 100) { nodes { id lastMessage { id } } } }';
+  expect(await world.nobody.run(query)).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
+  expect(await world.caller('not.a.token').run(query)).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
+});
+
+it('one operation waits for one answer', async () => {
+  const id = await world.acme.member.createConversation();
+  const { data, errors } = await world.acme.member.run(
+    `mutation($i: SendMessageInput!) { a: sendMessage(input: $i) { assistantMessage { status } } b: sendMessage(input: $i) { assistantMessage { status } } }`,
+    { i: { conversationId: id, content: 'hello', waitForCompletion: true } },
+  );
+  expect(errors.map(({ extensions }) => [extensions.code, extensions['field']])).toEqual([
+    ['BAD_USER_INPUT', 'waitForCompletion'],
+  ]);
+  expect(data).toBeNull();
+  expect(
+    (await world.acme.member.run(`{ conversation(id: "${id}") { messageCount } }`)).data.conversation.messageCount,
+  ).toBe(2);
 });
 
 it('errors of one request are the same over HTTP and over a socket', async () => {

@@ -35,7 +35,7 @@ async function expectServed() {
   const socket = await acknowledged();
   socket.subscribe('alive', '{ viewer { id } }');
   const [{ payload } = { payload: null }] = await socket.until('complete');
-  expect(payload).toEqual({ data: { viewer: { id: world.acme.member.id } } });
+  expect(payload).toMatchObject({ data: { viewer: { id: world.acme.member.id } } });
   expect(await rawHttp(world.url).get('/livez')).toMatchObject({ status: 200 });
 }
 

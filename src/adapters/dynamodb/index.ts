@@ -14,7 +14,7 @@ import { createMessageStore } from './message-store.ts';
 import { createParkedWorkStore } from './parked-work-store.ts';
 import { createDueHours } from './period-store.ts';
 import { createQuotaStore } from './quota-store.ts';
-import { openTable } from './table.ts';
+import { openTable, until, type Sender } from './table.ts';
 import { createTables, enableTimeToLive, pingTable, type TableNames } from './tables.ts';
 import { createTenantDirectory } from './tenant-directory.ts';
 import { createDueWorkStore, createTurnStore, newHolder } from './turn-store.ts';
@@ -97,13 +97,18 @@ export function createDynamoDb(options: DynamoDbOptions) {
   const client = createClient(options);
   const names: TableNames = { app: `${tablePrefix}app`, usage: `${tablePrefix}usage`, audit: `${tablePrefix}audit` };
   const doc = DynamoDBDocumentClient.from(client, { marshallOptions: { removeUndefinedValues: true } });
-  const app = openTable(doc, names.app, clock);
-  const usage = openTable(doc, names.usage, clock);
-  const audit = createAuditTrails(openTable(doc, names.audit, clock));
+  const openTables = (to: Sender) => ({
+    app: openTable(to, names.app, clock),
+    usage: openTable(to, names.usage, clock),
+    audit: createAuditTrails(openTable(to, names.audit, clock)),
+  });
+  const tables = openTables(doc);
   const holder = newHolder(clock.now());
   const markedHours = new Set<string>();
 
-  function forTenant(tenantId: TenantId) {
+  /** With a signal nothing more is asked of DynamoDB once it has aborted: for what only reads. */
+  function forTenant(tenantId: TenantId, signal?: AbortSignal) {
+    const { app, usage, audit } = signal ? openTables(until(signal, doc)) : tables;
     const keys = tenantKeys(tenantId);
     const rows: TenantRows = { tenantId, table: app, keys };
     const cursors: Cursors = createCursors(cursorSecret, tenantId);
@@ -125,11 +130,11 @@ export function createDynamoDb(options: DynamoDbOptions) {
 
   return {
     forTenant,
-    audit,
-    tenants: createTenantDirectory(app, createCursors(cursorSecret, PLATFORM)),
-    due: createDueWorkStore(app),
-    dueHours: createDueHours(usage),
-    dueAlerts: createDueAlerts(usage),
+    audit: tables.audit,
+    tenants: createTenantDirectory(tables.app, createCursors(cursorSecret, PLATFORM)),
+    due: createDueWorkStore(tables.app),
+    dueHours: createDueHours(tables.usage),
+    dueAlerts: createDueAlerts(tables.usage),
     createTables: () => createTables(client, names),
     enableTimeToLive: () => enableTimeToLive(client, names),
     ping: () => pingTable(client, names.app),

@@ -61,6 +61,23 @@ const isConditionFailure = (error: unknown): boolean =>
 const chunks = <T>(items: readonly T[], size: number): T[][] =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, index) => items.slice(index * size, (index + 1) * size));
 
+/** What sends requests to DynamoDB. */
+export type Sender = Pick<DynamoDBDocumentClient, 'send'>;
+
+/** Sends until the signal aborts; then it fails with the signal's reason, whatever was under way included. */
+export function until(signal: AbortSignal, doc: Sender): Sender {
+  async function send(command: never): Promise<unknown> {
+    signal.throwIfAborted();
+    try {
+      return await doc.send(command, { abortSignal: signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    }
+  }
+  return { send: send as Sender['send'] };
+}
+
 export type Table = ReturnType<typeof openTable>;
 
 /**
@@ -69,7 +86,7 @@ export type Table = ReturnType<typeof openTable>;
  * A conditional write carries its writer (`w`). When the SDK retries a write whose answer was lost, the condition fails on
  * the write's own effect; finding its own `w` there, the write knows that it was done.
  */
-export function openTable(doc: DynamoDBDocumentClient, TableName: string, clock: Clock) {
+export function openTable(doc: Sender, TableName: string, clock: Clock) {
   async function get<T extends Item>(key: Key, consistent = true): Promise<T | null> {
     const { Item: item } = await doc.send(
       new GetCommand({ TableName, Key: { PK: key.PK, SK: key.SK }, ConsistentRead: consistent }),

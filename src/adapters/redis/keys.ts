@@ -1,4 +1,5 @@
 import type { TenantId } from '../../tenancy/tenant-id.ts';
+import type { RateSubject } from '../../tenants/ports.ts';
 
 /** Where a stream is kept, and where its readers are told of it. */
 export interface StreamKeys {
@@ -26,7 +27,7 @@ export function redisKeys(prefix: string) {
         ? { key: ofTenant(tenantId, 'ST', messageId), channel: ofTenant(tenantId, 'LIVE', messageId) }
         : null,
     slots: (tenantId: TenantId): string => ofTenant(tenantId, 'SLOTS'),
-    rate: (tenantId: TenantId): string => ofTenant(tenantId, 'RATE'),
+    rate: ({ tenantId, meter, lane }: RateSubject): string => ofTenant(tenantId, 'RATE', meter, lane),
     instances: (): string => join(prefix, 'SYS', 'INSTANCES'),
     instancesChannel: (): string => join(prefix, 'SYS', 'INSTANCES', 'COUNT'),
     usageChannel: (): string => join(prefix, 'SYS', 'USAGE'),
