@@ -53,6 +53,7 @@ const config: CodegenConfig = {
           UsageAlert: '../src/alerts/model.ts#UsageAlert as UsageAlertModel',
           UsageAlertSettings: '../src/alerts/model.ts#AlertSettings as AlertSettingsModel',
           User: './models.ts#ShownUser',
+          UserAccount: '../src/users/model.ts#UserAccount as UserAccountModel',
           UserUsage: '../src/usage/model.ts#UserUsage as UserUsageModel',
           Viewer: './models.ts#ShownViewer',
         },

@@ -4,6 +4,6 @@ import type { AccessDirective } from './access.ts';
 
 /** `@public`: anybody may call. The resolver gets what signs people in, and what they may see of themselves. */
 export const publicAccess =
-  ({ auth, tenantOf }: ContextBinder): AccessDirective =>
+  ({ auth, passwords, tenantOf }: ContextBinder): AccessDirective =>
   (schema, field) =>
-    getDirective(schema, field, 'public') ? (context) => ({ ...context, auth, tenantOf }) : null;
+    getDirective(schema, field, 'public') ? (context) => ({ ...context, auth, passwords, tenantOf }) : null;

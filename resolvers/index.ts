@@ -1,17 +1,24 @@
 import { AgentUsage } from './AgentUsage.ts';
 import { Conversation } from './Conversation.ts';
 import { Message } from './Message.ts';
+import { acceptInvitation } from './Mutation/acceptInvitation.ts';
 import { cancelMessage } from './Mutation/cancelMessage.ts';
+import { changePassword } from './Mutation/changePassword.ts';
 import { createConversation } from './Mutation/createConversation.ts';
 import { createTenant } from './Mutation/createTenant.ts';
 import { createUsageExport } from './Mutation/createUsageExport.ts';
 import { deleteConversation } from './Mutation/deleteConversation.ts';
+import { disableUser } from './Mutation/disableUser.ts';
+import { enableUser } from './Mutation/enableUser.ts';
+import { inviteUser } from './Mutation/inviteUser.ts';
 import { refreshSession } from './Mutation/refreshSession.ts';
 import { renameConversation } from './Mutation/renameConversation.ts';
+import { resetUserPassword } from './Mutation/resetUserPassword.ts';
 import { sendMessage } from './Mutation/sendMessage.ts';
 import { setTenantStatus } from './Mutation/setTenantStatus.ts';
 import { setUsageAlertPercentages } from './Mutation/setUsageAlertPercentages.ts';
 import { setUsageWebhook } from './Mutation/setUsageWebhook.ts';
+import { setUserRoles } from './Mutation/setUserRoles.ts';
 import { signIn } from './Mutation/signIn.ts';
 import { signOut } from './Mutation/signOut.ts';
 import { updateTenant } from './Mutation/updateTenant.ts';
@@ -28,6 +35,7 @@ import { usageAlerts } from './Query/usageAlerts.ts';
 import { usageAlertSettings } from './Query/usageAlertSettings.ts';
 import { usageSummary } from './Query/usageSummary.ts';
 import { usageTimeSeries } from './Query/usageTimeSeries.ts';
+import { users } from './Query/users.ts';
 import { viewer } from './Query/viewer.ts';
 import { DateTime } from './scalars/DateTime.ts';
 import { JSONObject } from './scalars/JSONObject.ts';
@@ -55,20 +63,28 @@ export const resolvers: Resolvers = {
     usageAlertSettings,
     usageSummary,
     usageTimeSeries,
+    users,
     viewer,
   },
   Mutation: {
+    acceptInvitation,
     cancelMessage,
+    changePassword,
     createConversation,
     createTenant,
     createUsageExport,
     deleteConversation,
+    disableUser,
+    enableUser,
+    inviteUser,
     refreshSession,
     renameConversation,
+    resetUserPassword,
     sendMessage,
     setTenantStatus,
     setUsageAlertPercentages,
     setUsageWebhook,
+    setUserRoles,
     signIn,
     signOut,
     updateTenant,

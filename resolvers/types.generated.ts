@@ -8,6 +8,7 @@ import type { ParkedWork as ParkedWorkModel } from '../src/parked/model.ts';
 import type { ShownSession, ShownUser, ShownViewer } from './models.ts';
 import type { Tenant as TenantModel } from '../src/tenants/model.ts';
 import type { UsageAlert as UsageAlertModel, AlertSettings as AlertSettingsModel } from '../src/alerts/model.ts';
+import type { UserAccount as UserAccountModel } from '../src/users/model.ts';
 import type { RequestContext, InTenant, SignedIn, Public } from '../src/context.ts';
 export type Maybe<T> = T | null;
 export type InputMaybe<T> = T | null | undefined;
@@ -24,6 +25,14 @@ export type Scalars = {
   DateTime: { input: Date; output: Date | string; }
   /** An object of JSON whose fields depend on what it describes. */
   JSONObject: { input: Readonly<Record<string, unknown>>; output: Readonly<Record<string, unknown>>; }
+};
+
+/** A password, chosen with a token. */
+export type AcceptInvitationInput = {
+  /** The password: 15 to 1,024 characters of any kind, and not made of what everybody would guess. */
+  readonly password: Scalars['String']['input'];
+  /** The token of the invitation or the reset. */
+  readonly token: Scalars['String']['input'];
 };
 
 /** The usage of one action group. */
@@ -163,6 +172,14 @@ export type AuditResult =
 export type CancelMessageInput = {
   /** The assistant's message; the caller must own its conversation. */
   readonly messageId: Scalars['ID']['input'];
+};
+
+/** A password in place of another. */
+export type ChangePasswordInput = {
+  /** The password until now. */
+  readonly currentPassword: Scalars['String']['input'];
+  /** The new one: 15 to 1,024 characters of any kind, and not made of what everybody would guess. */
+  readonly newPassword: Scalars['String']['input'];
 };
 
 /** A passage an answer rests on. */
@@ -346,6 +363,16 @@ export type HourUsage = {
   readonly invocations: Scalars['Int']['output'];
   /** Their tokens. */
   readonly tokens: TokenTotals;
+};
+
+/** Somebody to be invited. */
+export type InviteUserInput = {
+  /** Their e-mail address; letter case does not matter. */
+  readonly email: Scalars['String']['input'];
+  /** Their name, for people to read. */
+  readonly name: Scalars['String']['input'];
+  /** `TENANT_ADMIN`, `MEMBER`, or both. */
+  readonly roles: ReadonlyArray<Role>;
 };
 
 /** The usage of one knowledge base. */
@@ -553,8 +580,12 @@ export type ModelUsage = {
 /** Writing. A mutation either does all it says or nothing. */
 export type Mutation = {
   readonly __typename?: 'Mutation';
+  /** Chooses a password with the token of an invitation or a reset, ends what was open, and signs in. Every token that is not good looks alike: `UNAUTHENTICATED`. */
+  readonly acceptInvitation: Session;
   /** Stops an answer and keeps what was written. An answer that has ended is returned as it is. */
   readonly cancelMessage: MessagePayload;
+  /** Changes the caller's own password, ends all their sessions, and signs in anew. */
+  readonly changePassword: Session;
   /** Starts a conversation, owned by the caller. */
   readonly createConversation: ConversationPayload;
   /**
@@ -569,10 +600,18 @@ export type Mutation = {
   readonly createUsageExport: UsageExportPayload;
   /** Deletes a conversation with all its messages, and stops the turn that is running in it. */
   readonly deleteConversation: DeleteConversationPayload;
+  /** Ends a user's sessions and keeps them from signing in, within 30 s everywhere. The last active administrator stays: `CONFLICT`. */
+  readonly disableUser: UserAccountPayload;
+  /** Lets a disabled user sign in again. */
+  readonly enableUser: UserAccountPayload;
+  /** Invites somebody into the tenant; again, replaces the invitation. An address that a user signs in with is `CONFLICT`. */
+  readonly inviteUser: PasswordTokenPayload;
   /** Exchanges a refresh token for a new session. A token already used ends its whole session: somebody else may hold it. */
   readonly refreshSession: Session;
   /** Gives a conversation another title. */
   readonly renameConversation: ConversationPayload;
+  /** A token with which a user chooses a new password. Until then the old one counts. */
+  readonly resetUserPassword: PasswordTokenPayload;
   /**
    * Stores the message and has the agent answer it. Returns as soon as both messages are stored, unless `waitForCompletion`.
    * The answer goes on whether or not anybody is connected. `CONVERSATION_BUSY` (with `messageId`) while a turn is running there;
@@ -592,6 +631,8 @@ export type Mutation = {
    * secret. Alerts that are on their way go to the new address. How to check the signature is in `docs/webhooks.md`.
    */
   readonly setUsageWebhook: UsageWebhookPayload;
+  /** Changes what a user may do, within 30 s also where they are signed in. The last active administrator stays one: `CONFLICT`. */
+  readonly setUserRoles: UserAccountPayload;
   /** Signs in with a password. An unknown tenant, an unknown user and a wrong password look alike: `UNAUTHENTICATED`. */
   readonly signIn: Session;
   /**
@@ -605,8 +646,20 @@ export type Mutation = {
 
 
 /** Writing. A mutation either does all it says or nothing. */
+export type MutationAcceptInvitationArgs = {
+  input: AcceptInvitationInput;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
 export type MutationCancelMessageArgs = {
   input: CancelMessageInput;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationChangePasswordArgs = {
+  input: ChangePasswordInput;
 };
 
 
@@ -635,6 +688,24 @@ export type MutationDeleteConversationArgs = {
 
 
 /** Writing. A mutation either does all it says or nothing. */
+export type MutationDisableUserArgs = {
+  userId: Scalars['ID']['input'];
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationEnableUserArgs = {
+  userId: Scalars['ID']['input'];
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationInviteUserArgs = {
+  input: InviteUserInput;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
 export type MutationRefreshSessionArgs = {
   refreshToken: Scalars['String']['input'];
 };
@@ -643,6 +714,12 @@ export type MutationRefreshSessionArgs = {
 /** Writing. A mutation either does all it says or nothing. */
 export type MutationRenameConversationArgs = {
   input: RenameConversationInput;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationResetUserPasswordArgs = {
+  userId: Scalars['ID']['input'];
 };
 
 
@@ -668,6 +745,12 @@ export type MutationSetUsageAlertPercentagesArgs = {
 /** Writing. A mutation either does all it says or nothing. */
 export type MutationSetUsageWebhookArgs = {
   url: InputMaybe<Scalars['String']['input']>;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationSetUserRolesArgs = {
+  input: SetUserRolesInput;
 };
 
 
@@ -757,6 +840,17 @@ export type ParkedWorkKind =
   /** A turn whose end could not be stored or metered. */
   | 'TURN';
 
+/** A user who may choose a password. */
+export type PasswordTokenPayload = {
+  readonly __typename?: 'PasswordTokenPayload';
+  /** When the token ends: an invitation after seven days, a reset after one. */
+  readonly expiresAt: Scalars['DateTime']['output'];
+  /** Shown once, and good for one `acceptInvitation`. Hand it to the user on a way that is theirs; a newer one replaces it. */
+  readonly token: Scalars['String']['output'];
+  /** The user. */
+  readonly user: UserAccount;
+};
+
 /** Percentiles by nearest rank, each within 2 % of the true value; 0 where there is nothing to rank. */
 export type Percentiles = {
   readonly __typename?: 'Percentiles';
@@ -805,6 +899,8 @@ export type Query = {
    * usage included; the first and the last one are cut to the period.
    */
   readonly usageTimeSeries: ReadonlyArray<UsagePoint>;
+  /** Every user of the tenant, in alphabetical order of their addresses. */
+  readonly users: UserAccountConnection;
   /** Who is calling. */
   readonly viewer: Viewer;
 };
@@ -885,6 +981,13 @@ export type QueryUsageTimeSeriesArgs = {
   timeZone?: InputMaybe<Scalars['String']['input']>;
 };
 
+
+/** Reading. Every field either needs a tenant (`@tenantScoped`), a role (`@hasRole`), or is open to all (`@public`). */
+export type QueryUsersArgs = {
+  after: InputMaybe<Scalars['String']['input']>;
+  first?: InputMaybe<Scalars['Int']['input']>;
+};
+
 /** A conversation's new title. */
 export type RenameConversationInput = {
   /** The conversation; the caller must own it. */
@@ -963,6 +1066,14 @@ export type Session = {
   readonly refreshToken: Scalars['String']['output'];
   /** Who signed in. */
   readonly viewer: Viewer;
+};
+
+/** A user's new roles. */
+export type SetUserRolesInput = {
+  /** `TENANT_ADMIN`, `MEMBER`, or both: the whole list. */
+  readonly roles: ReadonlyArray<Role>;
+  /** The user's id. */
+  readonly userId: Scalars['ID']['input'];
 };
 
 /** Who signs in, and where. */
@@ -1348,6 +1459,59 @@ export type User = {
   readonly name: Scalars['String']['output'];
 };
 
+/** A user of the tenant, as administrators see them. */
+export type UserAccount = {
+  readonly __typename?: 'UserAccount';
+  /** When the user was invited, or set up. */
+  readonly createdAt: Scalars['DateTime']['output'];
+  /** The address the user signs in with. */
+  readonly email: Scalars['String']['output'];
+  /** The user's id. */
+  readonly id: Scalars['ID']['output'];
+  /** The user's name, for people to read. */
+  readonly name: Scalars['String']['output'];
+  /** Every role the user holds. */
+  readonly roles: ReadonlyArray<Role>;
+  /** Whether the user may use the tenant. */
+  readonly status: UserStatus;
+};
+
+/** A page of users, in alphabetical order of their addresses. */
+export type UserAccountConnection = {
+  readonly __typename?: 'UserAccountConnection';
+  /** The users with their cursors. */
+  readonly edges: ReadonlyArray<UserAccountEdge>;
+  /** The users without their cursors. */
+  readonly nodes: ReadonlyArray<UserAccount>;
+  /** Where the page stands in the list. */
+  readonly pageInfo: PageInfo;
+};
+
+/** One user of a page, with their cursor. */
+export type UserAccountEdge = {
+  readonly __typename?: 'UserAccountEdge';
+  /** Where the user stands in the list. */
+  readonly cursor: Scalars['String']['output'];
+  /** The user. */
+  readonly node: UserAccount;
+};
+
+/** A user who was changed. */
+export type UserAccountPayload = {
+  readonly __typename?: 'UserAccountPayload';
+  /** The user as they are now. */
+  readonly user: UserAccount;
+};
+
+/** Whether a user may use the tenant. */
+export type UserStatus =
+  /** May sign in. */
+  | 'ACTIVE'
+  /** May not sign in. What they own is kept, and shows their name. */
+  | 'DISABLED'
+  /** Has not chosen a password yet. */
+  | 'INVITED';
+
 /** The usage of one user. */
 export type UserUsage = {
   readonly __typename?: 'UserUsage';
@@ -1472,6 +1636,7 @@ export type ResolversInterfaceTypes<_RefType extends Record<string, unknown>> = 
 
 /** Mapping between all available schema types and the resolvers types */
 export type ResolversTypes = {
+  AcceptInvitationInput: AcceptInvitationInput;
   ActionGroupUsage: ResolverTypeWrapper<ActionGroupUsage>;
   Agent: ResolverTypeWrapper<AgentModel>;
   AgentUsage: ResolverTypeWrapper<AgentUsageModel>;
@@ -1484,6 +1649,7 @@ export type ResolversTypes = {
   AuditResult: AuditResult;
   Boolean: ResolverTypeWrapper<Scalars['Boolean']['output']>;
   CancelMessageInput: CancelMessageInput;
+  ChangePasswordInput: ChangePasswordInput;
   Citation: ResolverTypeWrapper<Citation>;
   Conversation: ResolverTypeWrapper<ConversationModel>;
   ConversationConnection: ResolverTypeWrapper<Omit<ConversationConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversTypes['ConversationEdge']>, nodes: ReadonlyArray<ResolversTypes['Conversation']> }>;
@@ -1504,6 +1670,7 @@ export type ResolversTypes = {
   HourUsage: ResolverTypeWrapper<HourUsage>;
   ID: ResolverTypeWrapper<Scalars['ID']['output']>;
   Int: ResolverTypeWrapper<Scalars['Int']['output']>;
+  InviteUserInput: InviteUserInput;
   JSONObject: ResolverTypeWrapper<Scalars['JSONObject']['output']>;
   KnowledgeBaseUsage: ResolverTypeWrapper<KnowledgeBaseUsage>;
   LiveUsage: ResolverTypeWrapper<LiveUsageModel>;
@@ -1530,6 +1697,7 @@ export type ResolversTypes = {
   ParkedWorkConnection: ResolverTypeWrapper<Omit<ParkedWorkConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversTypes['ParkedWorkEdge']>, nodes: ReadonlyArray<ResolversTypes['ParkedWork']> }>;
   ParkedWorkEdge: ResolverTypeWrapper<Omit<ParkedWorkEdge, 'node'> & { node: ResolversTypes['ParkedWork'] }>;
   ParkedWorkKind: ParkedWorkKind;
+  PasswordTokenPayload: ResolverTypeWrapper<Omit<PasswordTokenPayload, 'user'> & { user: ResolversTypes['UserAccount'] }>;
   Percentiles: ResolverTypeWrapper<Percentiles>;
   Query: ResolverTypeWrapper<Record<PropertyKey, never>>;
   RenameConversationInput: RenameConversationInput;
@@ -1538,6 +1706,7 @@ export type ResolversTypes = {
   SendMessagePayload: ResolverTypeWrapper<Omit<SendMessagePayload, 'assistantMessage' | 'conversation' | 'userMessage'> & { assistantMessage: ResolversTypes['Message'], conversation: ResolversTypes['Conversation'], userMessage: ResolversTypes['Message'] }>;
   ServiceUsage: ResolverTypeWrapper<ServiceUsage>;
   Session: ResolverTypeWrapper<ShownSession>;
+  SetUserRolesInput: SetUserRolesInput;
   SignInInput: SignInInput;
   String: ResolverTypeWrapper<Scalars['String']['output']>;
   Subscription: ResolverTypeWrapper<Record<PropertyKey, never>>;
@@ -1566,12 +1735,18 @@ export type ResolversTypes = {
   UsageWebhookPayload: ResolverTypeWrapper<Omit<UsageWebhookPayload, 'settings'> & { settings: ResolversTypes['UsageAlertSettings'] }>;
   UsageWindow: ResolverTypeWrapper<UsageWindow>;
   User: ResolverTypeWrapper<ShownUser>;
+  UserAccount: ResolverTypeWrapper<UserAccountModel>;
+  UserAccountConnection: ResolverTypeWrapper<Omit<UserAccountConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversTypes['UserAccountEdge']>, nodes: ReadonlyArray<ResolversTypes['UserAccount']> }>;
+  UserAccountEdge: ResolverTypeWrapper<Omit<UserAccountEdge, 'node'> & { node: ResolversTypes['UserAccount'] }>;
+  UserAccountPayload: ResolverTypeWrapper<Omit<UserAccountPayload, 'user'> & { user: ResolversTypes['UserAccount'] }>;
+  UserStatus: UserStatus;
   UserUsage: ResolverTypeWrapper<UserUsageModel>;
   Viewer: ResolverTypeWrapper<ShownViewer>;
 };
 
 /** Mapping between all available schema types and the resolvers parents */
 export type ResolversParentTypes = {
+  AcceptInvitationInput: AcceptInvitationInput;
   ActionGroupUsage: ActionGroupUsage;
   Agent: AgentModel;
   AgentUsage: AgentUsageModel;
@@ -1582,6 +1757,7 @@ export type ResolversParentTypes = {
   AuditFilter: AuditFilter;
   Boolean: Scalars['Boolean']['output'];
   CancelMessageInput: CancelMessageInput;
+  ChangePasswordInput: ChangePasswordInput;
   Citation: Citation;
   Conversation: ConversationModel;
   ConversationConnection: Omit<ConversationConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversParentTypes['ConversationEdge']>, nodes: ReadonlyArray<ResolversParentTypes['Conversation']> };
@@ -1602,6 +1778,7 @@ export type ResolversParentTypes = {
   HourUsage: HourUsage;
   ID: Scalars['ID']['output'];
   Int: Scalars['Int']['output'];
+  InviteUserInput: InviteUserInput;
   JSONObject: Scalars['JSONObject']['output'];
   KnowledgeBaseUsage: KnowledgeBaseUsage;
   LiveUsage: LiveUsageModel;
@@ -1625,6 +1802,7 @@ export type ResolversParentTypes = {
   ParkedWork: ParkedWorkModel;
   ParkedWorkConnection: Omit<ParkedWorkConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversParentTypes['ParkedWorkEdge']>, nodes: ReadonlyArray<ResolversParentTypes['ParkedWork']> };
   ParkedWorkEdge: Omit<ParkedWorkEdge, 'node'> & { node: ResolversParentTypes['ParkedWork'] };
+  PasswordTokenPayload: Omit<PasswordTokenPayload, 'user'> & { user: ResolversParentTypes['UserAccount'] };
   Percentiles: Percentiles;
   Query: Record<PropertyKey, never>;
   RenameConversationInput: RenameConversationInput;
@@ -1632,6 +1810,7 @@ export type ResolversParentTypes = {
   SendMessagePayload: Omit<SendMessagePayload, 'assistantMessage' | 'conversation' | 'userMessage'> & { assistantMessage: ResolversParentTypes['Message'], conversation: ResolversParentTypes['Conversation'], userMessage: ResolversParentTypes['Message'] };
   ServiceUsage: ServiceUsage;
   Session: ShownSession;
+  SetUserRolesInput: SetUserRolesInput;
   SignInInput: SignInInput;
   String: Scalars['String']['output'];
   Subscription: Record<PropertyKey, never>;
@@ -1655,6 +1834,10 @@ export type ResolversParentTypes = {
   UsageWebhookPayload: Omit<UsageWebhookPayload, 'settings'> & { settings: ResolversParentTypes['UsageAlertSettings'] };
   UsageWindow: UsageWindow;
   User: ShownUser;
+  UserAccount: UserAccountModel;
+  UserAccountConnection: Omit<UserAccountConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversParentTypes['UserAccountEdge']>, nodes: ReadonlyArray<ResolversParentTypes['UserAccount']> };
+  UserAccountEdge: Omit<UserAccountEdge, 'node'> & { node: ResolversParentTypes['UserAccount'] };
+  UserAccountPayload: Omit<UserAccountPayload, 'user'> & { user: ResolversParentTypes['UserAccount'] };
   UserUsage: UserUsageModel;
   Viewer: ShownViewer;
 };
@@ -1931,17 +2114,24 @@ export type ModelUsageResolvers<ContextType = RequestContext, ParentType extends
 };
 
 export type MutationResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Mutation'] = ResolversParentTypes['Mutation']> = {
+  acceptInvitation: Resolver<ResolversTypes['Session'], ParentType, Public<ContextType>, RequireFields<MutationAcceptInvitationArgs, 'input'>>;
   cancelMessage: Resolver<ResolversTypes['MessagePayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCancelMessageArgs, 'input'>>;
+  changePassword: Resolver<ResolversTypes['Session'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationChangePasswordArgs, 'input'>>;
   createConversation: Resolver<ResolversTypes['ConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCreateConversationArgs, 'input'>>;
   createTenant: Resolver<ResolversTypes['CreateTenantPayload'], ParentType, SignedIn<ContextType>, RequireFields<MutationCreateTenantArgs, 'input'>>;
   createUsageExport: Resolver<ResolversTypes['UsageExportPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationCreateUsageExportArgs, 'input'>>;
   deleteConversation: Resolver<ResolversTypes['DeleteConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationDeleteConversationArgs, 'input'>>;
+  disableUser: Resolver<ResolversTypes['UserAccountPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationDisableUserArgs, 'userId'>>;
+  enableUser: Resolver<ResolversTypes['UserAccountPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationEnableUserArgs, 'userId'>>;
+  inviteUser: Resolver<ResolversTypes['PasswordTokenPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationInviteUserArgs, 'input'>>;
   refreshSession: Resolver<ResolversTypes['Session'], ParentType, Public<ContextType>, RequireFields<MutationRefreshSessionArgs, 'refreshToken'>>;
   renameConversation: Resolver<ResolversTypes['ConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationRenameConversationArgs, 'input'>>;
+  resetUserPassword: Resolver<ResolversTypes['PasswordTokenPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationResetUserPasswordArgs, 'userId'>>;
   sendMessage: Resolver<ResolversTypes['SendMessagePayload'], ParentType, InTenant<ContextType>, RequireFields<MutationSendMessageArgs, 'input'>>;
   setTenantStatus: Resolver<ResolversTypes['TenantPayload'], ParentType, SignedIn<ContextType>, RequireFields<MutationSetTenantStatusArgs, 'status' | 'tenantId'>>;
   setUsageAlertPercentages: Resolver<ResolversTypes['UsageAlertSettings'], ParentType, SignedIn<InTenant<ContextType>>, Partial<MutationSetUsageAlertPercentagesArgs>>;
   setUsageWebhook: Resolver<ResolversTypes['UsageWebhookPayload'], ParentType, SignedIn<InTenant<ContextType>>, Partial<MutationSetUsageWebhookArgs>>;
+  setUserRoles: Resolver<ResolversTypes['UserAccountPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationSetUserRolesArgs, 'input'>>;
   signIn: Resolver<ResolversTypes['Session'], ParentType, Public<ContextType>, RequireFields<MutationSignInArgs, 'input'>>;
   signOut: Resolver<ResolversTypes['Boolean'], ParentType, Public<ContextType>, RequireFields<MutationSignOutArgs, 'refreshToken'>>;
   updateTenant: Resolver<ResolversTypes['TenantPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationUpdateTenantArgs, 'input'>>;
@@ -1981,6 +2171,12 @@ export type ParkedWorkEdgeResolvers<ContextType = RequestContext, ParentType ext
   node?: Resolver<ResolversTypes['ParkedWork'], ParentType, ContextType>;
 };
 
+export type PasswordTokenPayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['PasswordTokenPayload'] = ResolversParentTypes['PasswordTokenPayload']> = {
+  expiresAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
+  token?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  user?: Resolver<ResolversTypes['UserAccount'], ParentType, ContextType>;
+};
+
 export type PercentilesResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Percentiles'] = ResolversParentTypes['Percentiles']> = {
   p50?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
   p90?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
@@ -2002,6 +2198,7 @@ export type QueryResolvers<ContextType = RequestContext, ParentType extends Reso
   usageAlerts: Resolver<ResolversTypes['UsageAlertConnection'], ParentType, SignedIn<InTenant<ContextType>>, Partial<QueryUsageAlertsArgs>>;
   usageSummary: Resolver<ResolversTypes['UsageSummary'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<QueryUsageSummaryArgs, 'end' | 'start'>>;
   usageTimeSeries: Resolver<ReadonlyArray<ResolversTypes['UsagePoint']>, ParentType, SignedIn<InTenant<ContextType>>, RequireFields<QueryUsageTimeSeriesArgs, 'bucket' | 'end' | 'start' | 'timeZone'>>;
+  users: Resolver<ResolversTypes['UserAccountConnection'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<QueryUsersArgs, 'first'>>;
   viewer: Resolver<ResolversTypes['Viewer'], ParentType, SignedIn<ContextType>>;
 };
 
@@ -2167,6 +2364,30 @@ export type UserResolvers<ContextType = RequestContext, ParentType extends Resol
   name?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
 };
 
+export type UserAccountResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UserAccount'] = ResolversParentTypes['UserAccount']> = {
+  createdAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
+  email?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  id?: Resolver<ResolversTypes['ID'], ParentType, ContextType>;
+  name?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  roles?: Resolver<ReadonlyArray<ResolversTypes['Role']>, ParentType, ContextType>;
+  status?: Resolver<ResolversTypes['UserStatus'], ParentType, ContextType>;
+};
+
+export type UserAccountConnectionResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UserAccountConnection'] = ResolversParentTypes['UserAccountConnection']> = {
+  edges?: Resolver<ReadonlyArray<ResolversTypes['UserAccountEdge']>, ParentType, ContextType>;
+  nodes?: Resolver<ReadonlyArray<ResolversTypes['UserAccount']>, ParentType, ContextType>;
+  pageInfo?: Resolver<ResolversTypes['PageInfo'], ParentType, ContextType>;
+};
+
+export type UserAccountEdgeResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UserAccountEdge'] = ResolversParentTypes['UserAccountEdge']> = {
+  cursor?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  node?: Resolver<ResolversTypes['UserAccount'], ParentType, ContextType>;
+};
+
+export type UserAccountPayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UserAccountPayload'] = ResolversParentTypes['UserAccountPayload']> = {
+  user?: Resolver<ResolversTypes['UserAccount'], ParentType, ContextType>;
+};
+
 export type UserUsageResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UserUsage'] = ResolversParentTypes['UserUsage']> = {
   tokens?: Resolver<ResolversTypes['TokenTotals'], ParentType, ContextType>;
   turns?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
@@ -2224,6 +2445,7 @@ export type Resolvers<ContextType = RequestContext> = {
   ParkedWork?: ParkedWorkResolvers<ContextType>;
   ParkedWorkConnection?: ParkedWorkConnectionResolvers<ContextType>;
   ParkedWorkEdge?: ParkedWorkEdgeResolvers<ContextType>;
+  PasswordTokenPayload?: PasswordTokenPayloadResolvers<ContextType>;
   Percentiles?: PercentilesResolvers<ContextType>;
   Query?: QueryResolvers<ContextType>;
   SendMessagePayload?: SendMessagePayloadResolvers<ContextType>;
@@ -2247,6 +2469,10 @@ export type Resolvers<ContextType = RequestContext> = {
   UsageWebhookPayload?: UsageWebhookPayloadResolvers<ContextType>;
   UsageWindow?: UsageWindowResolvers<ContextType>;
   User?: UserResolvers<ContextType>;
+  UserAccount?: UserAccountResolvers<ContextType>;
+  UserAccountConnection?: UserAccountConnectionResolvers<ContextType>;
+  UserAccountEdge?: UserAccountEdgeResolvers<ContextType>;
+  UserAccountPayload?: UserAccountPayloadResolvers<ContextType>;
   UserUsage?: UserUsageResolvers<ContextType>;
   Viewer?: ViewerResolvers<ContextType>;
 };

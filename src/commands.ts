@@ -6,9 +6,11 @@ import { createDynamoDb } from './adapters/dynamodb/index.ts';
 import { openStorage, type Surroundings } from './backends.ts';
 import type { Config } from './config.ts';
 import { isoTime, systemClock } from './kernel/clock.ts';
+import { checkEmail, checkName } from './tenancy/names.ts';
 import { parseTenantId, PLATFORM } from './tenancy/tenant-id.ts';
 import { reconcile } from './usage/closing.ts';
 import { DAY_MS } from './usage/periods.ts';
+import { inviteOperator as handOut } from './users/operators.ts';
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -65,6 +67,29 @@ export async function retryParkedAlerts(config: Config, surroundings: Surroundin
       if (unparked) say(`${tenantId} ${name}, put aside at ${parkedAt}: will be delivered again.`);
     }
     if (parked.length === 0) say('No alert was put aside.');
+  } finally {
+    db.close();
+    await engine.close();
+  }
+}
+
+/**
+ * `npm run operators:invite -- --email ADDRESS [--name NAME]`: hands out a token with which a platform operator chooses a password,
+ * by the mutation `acceptInvitation`. For an operator who is there already it is a reset. With the embedded engine, stop the server first.
+ */
+export async function inviteOperator(
+  config: Config,
+  surroundings: Surroundings,
+  args: readonly string[],
+): Promise<void> {
+  const { values } = parseArgs({ args: [...args], options: { email: { type: 'string' }, name: { type: 'string' } } });
+  const email = checkEmail(values.email ?? '', '--email');
+  const name = checkName(values.name ?? email, '--name');
+  const { db, engine } = await openStorage(config, surroundings);
+  try {
+    const { userDirectory } = db.forTenant(PLATFORM);
+    const { token, expiresAt } = await handOut(userDirectory, { name, email }, surroundings.clock);
+    say(`A token for ${email}, good once and until ${expiresAt}:\n${token}`);
   } finally {
     db.close();
     await engine.close();

@@ -3,6 +3,8 @@ import type { AgentCatalogue } from './agents/catalogue.ts';
 import type { AlertService } from './alerts/service.ts';
 import type { AuditDetails } from './audit/model.ts';
 import type { AuditService } from './audit/service.ts';
+import type { SignedInSession } from './auth/model.ts';
+import type { PasswordChange, PasswordService } from './auth/password-service.ts';
 import type { AuthService } from './auth/service.ts';
 import type { ConversationLoaders } from './conversations/loaders.ts';
 import type { ConversationService } from './conversations/service.ts';
@@ -19,6 +21,7 @@ import type { Budget } from './tenants/request-limit.ts';
 import type { UsageExports } from './usage/export.ts';
 import type { LiveUsage } from './usage/model.ts';
 import type { UsageService } from './usage/service.ts';
+import type { UserAdministration } from './users/administration.ts';
 import type { User } from './users/model.ts';
 
 /** Who sent a request, as far as its credential proves it. A bad credential is a fault that surfaces where a caller is needed, and so is one that nobody could look at. */
@@ -58,6 +61,7 @@ export interface RequestContext {
 /** What a field with `@public` gets besides. */
 export type Public<C> = C & {
   readonly auth: AuthService;
+  readonly passwords: Pick<PasswordService, 'accept'>;
   /** The tenant somebody who has just signed in belongs to; null for an operator. */
   readonly tenantOf: (principal: Principal) => Promise<Tenant | null>;
 };
@@ -76,6 +80,9 @@ export interface TenantServices {
   readonly scope: TenantScope;
   readonly tenant: Tenant;
   readonly configuration: TenantConfiguration;
+  readonly users: UserAdministration;
+  /** The caller's own. */
+  readonly changePassword: (input: PasswordChange) => Promise<SignedInSession>;
   readonly conversations: ConversationService;
   readonly turns: TurnService;
   readonly usage: UsageService;
@@ -114,6 +121,7 @@ export interface ContextBinder {
   readonly auth: AuthService;
   readonly audit: Audit;
   readonly platform: PlatformService;
+  readonly passwords: PasswordService;
   readonly tenantOf: (principal: Principal) => Promise<Tenant | null>;
   /** @throws TENANT_REQUIRED, TENANT_INVALID, TENANT_SUSPENDED, FORBIDDEN */
   readonly bindTenant: (context: RequestContext, principal: Principal) => Promise<TenantServices>;

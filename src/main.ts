@@ -14,12 +14,14 @@ import { boundDenials } from './audit/denials.ts';
 import { memorySpool } from './audit/memory-segment.ts';
 import { createAuditRecorder } from './audit/recorder.ts';
 import { createSealer } from './audit/sealing.ts';
+import { createPasswordService } from './auth/password-service.ts';
 import { hashChosen } from './auth/passwords.ts';
 import { createAuthService } from './auth/service.ts';
 import { createStanding, sessionRoles } from './auth/standing.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
 import {
   createTables,
+  inviteOperator,
   listParkedTurns,
   reconcileUsage,
   retryParkedAlerts,
@@ -158,6 +160,13 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
     refreshTtlMs,
   });
+  const passwords = createPasswordService({
+    passwordsOf: (home) => db.forTenant(home).passwords,
+    sessionsOf: (home) => db.forTenant(home).sessions,
+    signIn: (input) => auth.signIn(input),
+    hasher,
+    clock,
+  });
   const queue = createFairQueue({
     options: { ...config.queue, weightOf: (tenantId) => config.tenantWeights.get(tenantId) ?? 1 },
     slots: shared.slots,
@@ -228,6 +237,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   const binder = createContextBinder({
     auth,
     audit: auditor.audit,
+    passwords,
     tenants,
     platform,
     directory: db.tenants,
@@ -296,6 +306,7 @@ async function main() {
   if (process.argv[2] === 'retry-alerts') return retryParkedAlerts(config, surroundings);
   if (process.argv[2] === 'reconcile-usage') return reconcileUsage(config, surroundings, process.argv.slice(3));
   if (process.argv[2] === 'verify-audit') return verifyAudit(config, surroundings, process.argv.slice(3));
+  if (process.argv[2] === 'invite-operator') return inviteOperator(config, surroundings, process.argv.slice(3));
   const product = await start(config, surroundings);
   let stopping = false;
   const stop = (signal: string) => {

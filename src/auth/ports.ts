@@ -1,4 +1,5 @@
 import type { Principal } from '../tenancy/principal.ts';
+import type { StoredPasswordToken } from '../tenancy/password-token.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import type { AccessClaims, Account, RefreshSession } from './model.ts';
 
@@ -6,6 +7,16 @@ import type { AccessClaims, Account, RefreshSession } from './model.ts';
 export interface AccountStore {
   findByEmail(email: string): Promise<Account | null>;
   get(userId: string): Promise<Account | null>;
+}
+
+/** The passwords of one tenant's accounts, or of the platform's. */
+export interface PasswordStore extends Pick<AccountStore, 'get'> {
+  /** Somebody who may choose a password, and with what; null for whoever may not. */
+  waiting(userId: string): Promise<{ name: string; email: string; token: StoredPasswordToken } | null>;
+  /** Stores the password in exchange for the token, whose time must not be over. False when that is not the stored one (any more). */
+  redeem(userId: string, tokenHash: string, passwordHash: string): Promise<boolean>;
+  /** Stores the password in place of the one before, and takes back a token. False when that is not the stored one any more. */
+  replacePassword(userId: string, before: string, passwordHash: string): Promise<boolean>;
 }
 
 /** The refresh sessions of one tenant, or of the platform. */
@@ -19,6 +30,8 @@ export interface SessionStore {
   remove(userId: string, sessionId: string): Promise<void>;
   /** The account that this is a session of, in one read; null when the session has ended, or the account is gone. */
   accountOf(userId: string, sessionId: string): Promise<Account | null>;
+  /** Ends every session of a user. */
+  removeAll(userId: string): Promise<void>;
 }
 
 export interface PasswordHasher {

@@ -93,7 +93,8 @@ export function createAuthService(deps: AuthDependencies): AuthService {
       const startedAt = clock.now();
       const home = tenant === PLATFORM ? PLATFORM : parseTenantId(tenant);
       const plausible = password.length <= PASSWORD_CHARACTERS_MAX;
-      const account = home && (await accountsOf(home).findByEmail(email));
+      const found = home && (await accountsOf(home).findByEmail(email));
+      const account = found && !found.disabled ? found : null;
       const hash = account ? account.passwordHash : await decoyHash;
       const matches = await hasher.verify(plausible ? password : '', hash);
       if (!home || !account || !plausible || !matches)
@@ -115,7 +116,7 @@ export function createAuthService(deps: AuthDependencies): AuthService {
     async refresh(refreshToken) {
       const named = parseRefreshToken(refreshToken);
       const account = named && (await accountsOf(named.home).get(named.userId));
-      if (!named || !account) throw refused('The refresh token is not valid.');
+      if (!named || !account || account.disabled) throw refused('The refresh token is not valid.');
       const sessions = sessionsOf(named.home);
       const secret = newSecret();
       const outcome = await sessions.rotate(stored(named, secret), hashSecret(named.secret));

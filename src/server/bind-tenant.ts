@@ -3,6 +3,7 @@ import type { AlertService } from '../alerts/service.ts';
 import type { AlertTerms } from '../alerts/watch.ts';
 import type { AuditStore } from '../audit/ports.ts';
 import { createAuditService } from '../audit/service.ts';
+import type { PasswordChange, PasswordService } from '../auth/password-service.ts';
 import type { AuthService } from '../auth/service.ts';
 import type { Audit, ContextBinder, TenantServices } from '../context.ts';
 import type { Generations } from '../conversations/generation.ts';
@@ -27,13 +28,16 @@ import { createUsageExports } from '../usage/export.ts';
 import type { LiveUsage } from '../usage/model.ts';
 import type { TokenLimits, UsageStore } from '../usage/ports.ts';
 import type { UsageService } from '../usage/service.ts';
+import { createUserAdministration } from '../users/administration.ts';
 import { createUserLoader } from '../users/loaders.ts';
-import type { UserStore } from '../users/ports.ts';
+import type { UserDirectory, UserSessions, UserStore } from '../users/ports.ts';
 import { exportAddress } from './exports.ts';
 
 /** Everything that is kept for one tenant. */
 export interface TenantData extends ConversationStores {
   readonly users: UserStore;
+  readonly userDirectory: UserDirectory;
+  readonly sessions: UserSessions;
   readonly usage: UsageService;
   readonly liveUsage: (limits: TokenLimits) => AsyncIterableIterator<LiveUsage>;
   readonly usageEvents: Pick<UsageStore, 'ordered'>;
@@ -46,6 +50,7 @@ export interface TenantData extends ConversationStores {
 export interface BinderDependencies {
   readonly auth: AuthService;
   readonly audit: Audit;
+  readonly passwords: PasswordService;
   readonly tenants: TenantService;
   readonly platform: PlatformService;
   readonly directory: TenantDirectory;
@@ -63,8 +68,8 @@ export interface BinderDependencies {
 
 /** Puts the services of one tenant together for one request: the only place where domains meet. */
 export function createContextBinder(deps: BinderDependencies): ContextBinder {
-  const { auth, audit, tenants, platform, directory, agents, dataOf, generations, limiter, exportLinks } = deps;
-  const { clock, background } = deps;
+  const { auth, audit, passwords, tenants, platform, directory, agents, dataOf, generations, limiter } = deps;
+  const { exportLinks, clock, background } = deps;
   const countRequest = createRequestLimits(limiter, deps.pointsPerMinute);
 
   /** The tenant's agents that this installation has; the first one is the default. */
@@ -75,6 +80,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
 
   return {
     auth,
+    passwords,
     platform,
     audit,
     tenantOf: ({ tenantId }) => (tenantId === null ? Promise.resolve(null) : tenants.find(tenantId)),
@@ -94,6 +100,8 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const stores = kept(dataOf(tenant.id, tenant));
       const reading = kept(dataOf(tenant.id, tenant, signal));
       const configuration = createTenantConfiguration({ scope, directory, agents, changed: tenants.changed, clock });
+      const { userDirectory, sessions } = stores;
+      const users = createUserAdministration({ scope, directory: userDirectory, sessions, clock });
       const conversationLoaders = createConversationLoaders(reading.conversations, reading.messages, reading.cursors);
       const loaders = { ...conversationLoaders, userById: createUserLoader(reading.users) };
       const conversations = createConversationService({
@@ -122,8 +130,9 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       });
       const audit = createAuditService(reading.audit, reading.cursors);
       const parkedWork = (page: PageArguments) => reading.parkedWork.list(pageRequest(page));
+      const people = { users, changePassword: (input: PasswordChange) => passwords.change(scope, input) };
       const usage = { usage: reading.usage, liveUsage, exports, alerts: stores.alerts };
-      return { scope, tenant, configuration, conversations, turns, ...usage, parkedWork, audit, loaders };
+      return { scope, tenant, configuration, ...people, conversations, turns, ...usage, parkedWork, audit, loaders };
     },
   };
 }

@@ -9,3 +9,18 @@ export interface User {
   readonly email: string | null;
   readonly roles: readonly Role[];
 }
+
+export type UserStatus = 'INVITED' | 'ACTIVE' | 'DISABLED';
+
+/** A user as administrators see them. */
+export interface UserAccount extends User {
+  readonly email: string;
+  readonly status: UserStatus;
+  readonly createdAt: string;
+}
+
+/** What decides what a user may do. */
+export type Standing = Pick<UserAccount, 'roles' | 'status'>;
+
+export const isActiveAdmin = ({ roles, status }: Standing): boolean =>
+  status === 'ACTIVE' && roles.includes('TENANT_ADMIN');

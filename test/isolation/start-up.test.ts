@@ -81,6 +81,7 @@ describe('the server refuses to start', () => {
         'Mutation.deleteConversation',
         'Mutation.createUsageExport',
         'Mutation.updateTenant',
+        'Mutation.changePassword',
       ];
       if (harmless.includes(coordinate)) expect(() => startWith(opened)).not.toThrow();
       else expect(() => startWith(opened)).toThrow(refused(`without @tenantScoped`));

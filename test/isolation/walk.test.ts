@@ -65,7 +65,12 @@ const PLAIN: Plain = {
   'String password': 'not-the-password',
   // No new tenant may be called so: an attack that got so far would still leave nothing behind.
   'String slug': 'platform',
-  'String name': 'Taken over',
+  // Nor may anybody: whoever may invite in their own tenant gets no further than that.
+  'String name': ' ',
+  'Role roles': 'MEMBER',
+  'String token': 'pt.acme.not.a-token',
+  'String currentPassword': 'not-the-password',
+  'String newPassword': 'correct horse battery staple',
   'String adminEmail': 'mallory@globex.example',
   'String adminPassword': 'correct horse battery staple',
   'String adminName': 'Mallory',
@@ -258,7 +263,7 @@ const CODES: Readonly<Record<string, readonly string[]>> = {
 };
 /** Whose credentials are wrong is told so, by the fields that take any. */
 const codesFor = (name: string, root: string): readonly string[] =>
-  /signIn|refreshSession/.test(root) ? ['UNAUTHENTICATED'] : (CODES[name] ?? []);
+  /signIn|refreshSession|acceptInvitation/.test(root) ? ['UNAUTHENTICATED'] : (CODES[name] ?? []);
 
 /** Mutations that name nobody and hand their caller what is their own: a link to their export, whose contents have tests of their own; settings. */
 const GIVES_OWN = [
@@ -344,15 +349,18 @@ describe('the walk', () => {
   });
 
   it('has baits that are right: whoever owns them gets answers to the same queries and subscriptions', async () => {
-    // No id of the victim is an agent's: agents belong to the installation. Members see no usage but their own, and no list of tenants, and no trail.
+    // No id of the victim is an agent's: agents belong to the installation. Members see no usage but their own, no list of tenants, users or parked work, and no trail.
     const unfit = [
       'Query.auditLog(after:)',
       'Query.auditLog(filter.actorId:)',
       'Query.conversations(filter.agentId:)',
+      'Query.parkedWork(after:)',
+      'Query.parkedWork(before:)',
       'Query.tenants(after:)',
       'Query.usageAlerts(after:)',
       'Query.usageTimeSeries(filter.agentId:)',
       'Query.usageTimeSeries(filter.userId:)',
+      'Query.users(after:)',
     ];
     const { who, baits } = attackers['a member of another tenant']!.victim;
     const reading = rootFields.filter(({ type }) => type !== schema.getMutationType());

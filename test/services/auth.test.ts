@@ -59,6 +59,7 @@ function open() {
         sessions.set(name, session);
         return Promise.resolve('ROTATED');
       },
+      removeAll: () => Promise.reject(new Error('not used')),
       remove(userId, sessionId) {
         sessions.delete(nameOf(home, userId, sessionId));
         return Promise.resolve();

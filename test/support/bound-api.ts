@@ -77,6 +77,10 @@ export async function startBoundApi({
       signOut: () => Promise.resolve(),
     },
     audit: () => {},
+    passwords: {
+      accept: () => Promise.reject(new Error('nobody signs in here')),
+      change: () => Promise.reject(new Error('nobody signs in here')),
+    },
     platform: {
       createTenant: () => Promise.reject(new Error('no operator is here')),
       setStatus: () => Promise.reject(new Error('no operator is here')),

@@ -13,12 +13,14 @@ import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
 import { createParkedWorkStore } from './parked-work-store.ts';
 import { createDueHours } from './period-store.ts';
+import { createPasswordStore } from './password-store.ts';
 import { createQuotaStore } from './quota-store.ts';
 import { openTable, until, type Sender } from './table.ts';
 import { createTables, enableTimeToLive, pingTable, type TableNames } from './tables.ts';
 import { createTenantDirectory } from './tenant-directory.ts';
 import { createDueWorkStore, createTurnStore, newHolder } from './turn-store.ts';
 import { createUsageStore } from './usage-store.ts';
+import { createUserDirectory } from './user-directory.ts';
 import { createWebhookStore } from './webhook-store.ts';
 import { createSessionStore, createUserStore } from './user-store.ts';
 
@@ -120,6 +122,8 @@ export function createDynamoDb(options: DynamoDbOptions) {
       turns: createTurnStore(rows, holder),
       parkedWork: createParkedWorkStore(rows, cursors),
       users: createUserStore(rows),
+      passwords: createPasswordStore(rows, clock),
+      userDirectory: createUserDirectory(rows, cursors, clock),
       sessions: createSessionStore(rows),
       usage: createUsageStore({ tenantId, table: usage, keys }, markedHours, clock),
       quota: createQuotaStore({ tenantId, table: usage, keys }),

@@ -50,6 +50,7 @@ export function tenantKeys(tenantId: TenantId) {
     tenant: (): Key => key('CFG', 'CFG'),
     user: (userId: string): Key => key('P', 'U', userId),
     email: (email: string): Key => key('L', 'EM', digest(email)),
+    sessionsOf: (userId: string) => ({ PK: partition('S', userId) }),
     session: (userId: string, sessionId: string): Key => key(join(sessionId), 'S', userId),
     conversation: (id: string): Key => key('META', 'C', id),
     message: (conversationId: string, sequence: number): Key => key(sequenceKey(sequence), 'C', conversationId),
@@ -116,6 +117,9 @@ export function tenantKeys(tenantId: TenantId) {
     auditDays: (from: string, to: string) => ({ PK: partition('AD'), between: [join(from), join(to)] as const }),
     auditSeal: (day: string): Key => key(join(day), 'AM'),
     auditSeals: (from: string, to: string) => ({ PK: partition('AM'), between: [join(from), join(to)] as const }),
+    allUsers: () => ({ index: 'gsi1', PK: partition('USERS') }) as const,
+    /** Who may be an administrator: see `user-directory.ts`. */
+    roster: (): Key => key('R', 'ROSTER'),
     listedUser: (userId: string, email: string) => ({ gsi1PK: partition('USERS'), gsi1SK: `${email}#${userId}` }),
   };
 }

@@ -1,0 +1,8 @@
+import { shownSession } from '../models.ts';
+import type { MutationResolvers } from '../types.generated.ts';
+
+export const acceptInvitation: MutationResolvers['acceptInvitation'] = async (
+  _root,
+  { input },
+  { passwords, tenantOf },
+) => shownSession(await passwords.accept(input), tenantOf);

@@ -1,0 +1,176 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createPasswordService } from '../../src/auth/password-service.ts';
+import { AppError } from '../../src/kernel/errors.ts';
+import { newPasswordToken } from '../../src/tenancy/password-token.ts';
+import { newUserId } from '../../src/tenancy/principal.ts';
+import { PLATFORM } from '../../src/tenancy/tenant-id.ts';
+import { createUserAdministration } from '../../src/users/administration.ts';
+import { inviteOperator } from '../../src/users/operators.ts';
+import { principalOf } from '../support/bound-api.ts';
+import { createMovableClock, openEmbeddedStorage, type Storage } from '../support/dynamodb-storage.ts';
+
+const DAY = 86_400_000;
+const PASSWORD = 'correct horse battery staple';
+const OTHER = 'a stapled battery for horses';
+
+let storage: Storage;
+beforeAll(async () => {
+  storage = await openEmbeddedStorage();
+});
+afterAll(() => storage.close());
+
+const hasher = {
+  hash: (password: string) => Promise.resolve(`hash of ${password}`),
+  verify: (password: string, hash: string) => Promise.resolve(hash === `hash of ${password}`),
+};
+
+/** A tenant with one invited user. Signing in compares the stored hash, as the service of that name does. */
+async function open() {
+  const clock = createMovableClock();
+  const db = storage.connect({ clock });
+  const tenantId = storage.tenant();
+  const { users, userDirectory, sessions } = db.forTenant(tenantId);
+  const scope = { tenantId, principal: principalOf() };
+  const administration = createUserAdministration({ scope, directory: userDirectory, sessions, clock });
+  const passwords = createPasswordService({
+    passwordsOf: (home) => db.forTenant(home).passwords,
+    sessionsOf: (home) => db.forTenant(home).sessions,
+    async signIn({ tenant, email, password }) {
+      const account = tenant === tenantId ? await users.findByEmail(email) : null;
+      if (!account || !(await hasher.verify(password, account.passwordHash)))
+        throw new AppError('UNAUTHENTICATED', 'wrong');
+      const principal = { ...principalOf(), userId: account.userId };
+      return { accessToken: '', accessTokenExpiresAt: '', refreshToken: '', principal };
+    },
+    hasher,
+    clock,
+  });
+  const { user, token } = await administration.invite({ email: 'mia@x.example', name: 'Mia', roles: ['MEMBER'] });
+  /** Whether the user has open sessions. */
+  const isSignedIn = async () => (await storage.rowsOf(tenantId)).some(({ PK }) => PK.includes(`#S#${user.id}`));
+  const beginSession = () =>
+    sessions.create({
+      userId: user.id,
+      sessionId: newUserId(0),
+      familyHash: 'f',
+      secretHash: 's',
+      expiresAt: clock.now() + DAY,
+    });
+  const own = { tenantId, principal: { ...principalOf('MEMBER'), userId: user.id, name: 'Mia' } };
+  return { clock, db, tenantId, users, administration, passwords, user, token, isSignedIn, beginSession, own };
+}
+
+describe('choosing a password with a token', () => {
+  it('signs in, once: of five at once one does', async () => {
+    const { passwords, token, users, user, administration } = await open();
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 5 }, (_, n) => passwords.accept({ token, password: `${PASSWORD} ${n}` })),
+    );
+    const won = outcomes.findIndex(({ status }) => status === 'fulfilled');
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect((await users.get(user.id))?.passwordHash).toBe(`hash of ${PASSWORD} ${won}`);
+    expect((await administration.list({})).nodes).toMatchObject([{ id: user.id, status: 'ACTIVE' }]);
+    await expect(passwords.accept({ token, password: OTHER })).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+  });
+
+  it('every token that is not good has the same answer: made up, used, replaced, expired, of somebody else, of a disabled user', async () => {
+    const { passwords, token, clock, administration, user, tenantId } = await open();
+    const stranger = await open();
+    const secret = token.split('.').at(-1)!;
+    const newer = await administration.invite({ email: user.email, name: 'Mia', roles: ['MEMBER'] });
+    const disabled = await administration.invite({ email: 'dan@x.example', name: 'Dan', roles: ['MEMBER'] });
+    await administration.disable(disabled.user.id);
+    const bad = [
+      ...['', 'x', token, `${newer.token}x`, newer.token.slice(0, -1), disabled.token],
+      ...[newPasswordToken(tenantId, user.id).token, newPasswordToken(tenantId, newUserId(0)).token],
+      ...[`pt.${stranger.tenantId}.${user.id}.${secret}`, `pt.${tenantId}.${stranger.user.id}.${secret}`],
+      newer.token.replace('pt.', 'rt.'),
+    ];
+    const said = new Set<string>();
+    const refuse = async (each: string, password = PASSWORD) => {
+      const error: unknown = await passwords.accept({ token: each, password }).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code: 'UNAUTHENTICATED' });
+      said.add((error as Error).message);
+    };
+    for (const each of bad) await refuse(each);
+    await refuse(newPasswordToken(tenantId, user.id).token, 'short'); // nobody learns that there is such a user
+    clock.move(7 * DAY + 1_000);
+    await refuse(newer.token);
+    await refuse(newer.token, 'short');
+    expect(said.size).toBe(1);
+  });
+
+  it('a password that is refused leaves the token good; one token for a reset ends what was open', async () => {
+    const { passwords, token, administration, user, isSignedIn, beginSession, users } = await open();
+    for (const password of ['short', 'miamiamiamiamiamia'])
+      await expect(passwords.accept({ token, password })).rejects.toMatchObject({
+        code: 'BAD_USER_INPUT',
+        details: { field: 'password' },
+      });
+    await passwords.accept({ token, password: PASSWORD });
+    await beginSession();
+    const reset = await administration.resetPassword(user.id);
+    expect((await users.findByEmail(user.email))?.passwordHash).toBe(`hash of ${PASSWORD}`);
+    expect(await isSignedIn()).toBe(true);
+    await passwords.accept({ token: reset.token, password: OTHER });
+    expect(await isSignedIn()).toBe(false);
+    expect((await users.findByEmail(user.email))?.passwordHash).toBe(`hash of ${OTHER}`);
+  });
+});
+
+describe('an operator of the platform', () => {
+  it('is invited from outside the API, and again: that is a reset', async () => {
+    const { db, clock, passwords } = await open();
+    const { users, userDirectory } = db.forTenant(PLATFORM);
+    const who = { name: 'Olga', email: `olga-${newUserId(clock.now())}@x.example` };
+    const first = await inviteOperator(userDirectory, who, clock);
+    const second = await inviteOperator(userDirectory, who, clock);
+    await expect(passwords.accept({ token: first.token, password: PASSWORD })).rejects.toMatchObject({
+      code: 'UNAUTHENTICATED',
+    });
+    await expect(passwords.accept({ token: second.token, password: PASSWORD })).rejects.toThrow('wrong'); // by this test's sign-in, which knows one tenant
+    const account = await users.findByEmail(who.email);
+    expect(account).toMatchObject({ roles: ['PLATFORM_OPERATOR'], passwordHash: `hash of ${PASSWORD}` });
+    const third = await inviteOperator(userDirectory, { ...who, name: 'Another' }, clock);
+    expect(third.token).toContain(account!.userId);
+    expect((await users.get(account!.userId))?.name).toBe('Olga');
+  });
+});
+
+describe('changing one’s own password', () => {
+  it('needs the one until now, ends every session, and takes back a token that is about', async () => {
+    const { passwords, token, own, isSignedIn, beginSession, administration, user, users } = await open();
+    await passwords.accept({ token, password: PASSWORD });
+    await beginSession();
+    const wrong = { currentPassword: OTHER, newPassword: 'something entirely new' };
+    await expect(passwords.change(own, wrong)).rejects.toMatchObject({
+      code: 'BAD_USER_INPUT',
+      details: { field: 'currentPassword' },
+    });
+    const weak = { currentPassword: PASSWORD, newPassword: 'short' };
+    await expect(passwords.change(own, weak)).rejects.toMatchObject({
+      code: 'BAD_USER_INPUT',
+      details: { field: 'newPassword' },
+    });
+    expect(await isSignedIn()).toBe(true);
+    const reset = await administration.resetPassword(user.id);
+    await passwords.change(own, { currentPassword: PASSWORD, newPassword: OTHER });
+    expect(await isSignedIn()).toBe(false);
+    expect((await users.get(user.id))?.passwordHash).toBe(`hash of ${OTHER}`);
+    await expect(passwords.accept({ token: reset.token, password: PASSWORD })).rejects.toMatchObject({
+      code: 'UNAUTHENTICATED',
+    });
+  });
+
+  it('of two changes at once one is CONFLICT', async () => {
+    const { passwords, token, own } = await open();
+    await passwords.accept({ token, password: PASSWORD });
+    const outcomes = await Promise.allSettled(
+      ['one new password', 'another new password'].map((newPassword) =>
+        passwords.change(own, { currentPassword: PASSWORD, newPassword }),
+      ),
+    );
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(outcomes.find((outcome) => outcome.status === 'rejected')?.reason).toBeInstanceOf(AppError);
+  });
+});
