@@ -8,7 +8,7 @@ import { appErrorOf } from './format-error.ts';
 
 /** Longer ones are cut: a header is whatever a client likes. */
 const USER_AGENT_CHARACTERS = 256;
-/** A slug by itself, or the one that a refresh token carries. */
+/** A slug by itself, or the one that a refresh token or a password token carries. */
 const NAMED_TENANT = /^(?:[rp]t\.)?([a-z0-9-]{3,40})(?:\.|$)/;
 
 export interface AuditOptions {

@@ -56,8 +56,9 @@ describe('an access token', () => {
   it('says of its caller what was put in, until its time is over', async () => {
     const { tokens, clock } = await open();
     const { token, principal } = await tokens.issue(CLAIMS);
-    const { userId, name, email, roles, tenantId } = CLAIMS;
-    expect(principal).toEqual({ userId, name, email, roles, tenantId, expiresAt: clock.now() + TTL });
+    const { userId, name, email, roles, tenantId, sessionId } = CLAIMS;
+    const credential = { kind: 'SESSION', sessionId };
+    expect(principal).toEqual({ userId, name, email, roles, tenantId, credential, expiresAt: clock.now() + TTL });
     expect(await tokens.verify(token)).toEqual(principal);
     await clock.advance(TTL - 1_000);
     expect(await tokens.verify(token)).toEqual(principal);

@@ -10,6 +10,8 @@ import type { TenantId } from '../../src/tenancy/tenant-id.ts';
 import { summaryOf as emptySummary } from '../../src/usage/summary.ts';
 import { emptyTally } from '../../src/usage/tally.ts';
 import { FOREIGN, OWN, principalOf, startBoundApi, tenantOf } from '../support/bound-api.ts';
+import type { ParkedWork } from '../../src/parked/model.ts';
+import type { UserAccount } from '../../src/users/model.ts';
 
 const AT = '2026-11-20T12:00:00.000Z';
 const ULID = '01ARZ3NDEKTSV4RRFFQ69G5FAV';
@@ -72,12 +74,20 @@ const ANY_ALERT: Omit<UsageAlert, 'tenantId' | 'period'> = {
 const settingsOf = (owner: TenantId | null) =>
   owned<AlertSettings>(owner, { percentages: [80], webhookUrl: wordOf(owner), webhookSetAt: AT });
 
+const accountOf = (owner: TenantId | null) =>
+  owned<UserAccount>(owner, {
+    ...{ id: `user-${ULID}`, name: wordOf(owner), email: 'ada@x.example', roles: ['MEMBER'] },
+    ...{ status: 'ACTIVE', createdAt: AT },
+  });
+const parkedOf = (owner: TenantId | null) =>
+  owned<ParkedWork>(owner, { id: wordOf(owner), kind: 'TURN', parkedAt: AT, conversationId: null });
+
 /** What a service returns may be wrong in each of these places. */
 type Lie =
   | ('find' | 'findMessage' | 'list' | 'messages' | 'lastMessage' | 'create' | 'rename')
   | ('sentQuestion' | 'sentAnswer' | 'sentIn' | 'cancel' | 'summary' | 'tenant')
   | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live' | 'series' | 'byUser' | 'ownUsage' | 'trail')
-  | ('alerts' | 'settings' | 'percentages' | 'webhook');
+  | ('alerts' | 'settings' | 'percentages' | 'webhook' | 'parked' | 'users' | 'invited' | 'disabled');
 
 /** Services of `OWN`, honest but for one place, in which they return what is somebody else's. */
 function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
@@ -116,6 +126,12 @@ function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
     async *liveUsage() {
       await Promise.resolve();
       yield owned(whose('live'), { activeGenerations: OWN_NUMBER });
+    },
+    parkedWork: () => Promise.resolve(pageOf(edges(parkedOf(OWN), parkedOf(whose('parked'))), more)),
+    users: {
+      list: () => Promise.resolve(pageOf(edges(accountOf(OWN), accountOf(whose('users'))), more)),
+      invite: () => Promise.resolve({ user: accountOf(whose('invited')), token: 'pt', expiresAt: AT }),
+      disable: () => Promise.resolve(accountOf(whose('disabled'))),
     },
     audit: { list: () => Promise.resolve(pageOf(edges(...entries()), more)) },
     usage: {
@@ -184,6 +200,16 @@ const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string, sh
   ['UsageWebhookPayload.settings', 'webhook', 'mutation { setUsageWebhook { settings { webhookUrl } } }'],
   ['AuditEntryConnection.nodes', 'trail', '{ auditLog { nodes { action } } }', `ACTION-${OWN_NUMBER}`],
   ['AuditEntryEdge.node', 'trail', '{ auditLog { edges { node { action } } } }', `ACTION-${OWN_NUMBER}`],
+  ['ParkedWorkConnection.nodes', 'parked', '{ parkedWork { nodes { id } } }'],
+  ['ParkedWorkEdge.node', 'parked', '{ parkedWork { edges { node { id } } } }'],
+  ['UserAccountConnection.nodes', 'users', '{ users { nodes { name } } }'],
+  ['UserAccountEdge.node', 'users', '{ users { edges { node { name } } } }'],
+  [
+    'PasswordTokenPayload.user',
+    'invited',
+    'mutation { inviteUser(input: { email: "x@x.example", name: "x", roles: [MEMBER] }) { user { name } } }',
+  ],
+  ['UserAccountPayload.user', 'disabled', `mutation { disableUser(userId: "user-${ULID}") { user { name } } }`],
   // Of these nothing is text.
   [
     'UsageSummary.byUser',

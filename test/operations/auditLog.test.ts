@@ -130,7 +130,7 @@ describe('the trail of a day', () => {
   });
 });
 
-describe('pages', () => {
+describe('auditLog', () => {
   it('are filtered, in any part, and go on where they ended', async () => {
     const { admin } = world.acme;
     const all = (await read(admin)).nodes;

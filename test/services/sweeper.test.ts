@@ -117,9 +117,12 @@ describe('a turn that nobody renews', () => {
     answering.say('Too late');
     answering.give({ type: 'usage', inputTokens: 5, outputTokens: 5, modelId: null });
     answering.end();
+    const told = process.until('turns.report');
     await ended();
+    await told;
     expect(await bench.answerOf()).toMatchObject({ status: 'FAILED', content: '', error: { code: 'INTERRUPTED' } });
-    await process.until('quota.settleLate');
+    await bench.clock.advance(1);
+    expect(await other.sweeper.sweep()).toBe(1);
     expect(await bench.usage()).toMatchObject([
       { kind: 'TURN', status: 'FAILED', inputTokens: 0 },
       { kind: 'LATE_TOKENS', inputTokens: 5, outputTokens: 5 },
