@@ -19,6 +19,7 @@ const config: CodegenConfig = {
         scalars: {
           ID: { input: 'string', output: 'string' },
           DateTime: { input: 'Date', output: 'Date | string' },
+          JSONObject: { input: 'Readonly<Record<string, unknown>>', output: 'Readonly<Record<string, unknown>>' },
         },
         inputMaybeValue: 'T | null | undefined',
         // A root field without a resolver does not compile.
@@ -39,6 +40,7 @@ const config: CodegenConfig = {
         ],
         mappers: {
           Agent: '../src/agents/model.ts#Agent as AgentModel',
+          AuditEntry: '../src/audit/model.ts#AuditEntry as AuditEntryModel',
           AgentUsage: '../src/usage/model.ts#AgentUsage as AgentUsageModel',
           Conversation: '../src/conversations/model.ts#Conversation as ConversationModel',
           LiveUsage: '../src/usage/model.ts#LiveUsage as LiveUsageModel',

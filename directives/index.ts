@@ -2,6 +2,7 @@ import { mapSchema, MapperKind } from '@graphql-tools/utils';
 import { defaultFieldResolver, type GraphQLFieldResolver, type GraphQLSchema } from 'graphql';
 import type { ContextBinder, RequestContext } from '../src/context.ts';
 import { chain, type Access, type Field } from './access.ts';
+import { createAuditing } from './audited.ts';
 import { hasRole } from './hasRole.ts';
 import { policyFaults } from './policy.ts';
 import { publicAccess } from './public.ts';
@@ -21,6 +22,7 @@ export function applyDirectives(schema: GraphQLSchema, binder: ContextBinder): G
   if (faults.length > 0) throw new Error(`The schema breaks the isolation policy:\n- ${faults.join('\n- ')}`);
 
   const binding = createTenantBinding(binder);
+  const auditing = createAuditing(binder, binding);
   // Roles first: they cost no read, and a caller without the role learns nothing of the tenant.
   const directives = [publicAccess(binder), hasRole(binder), binding.directive];
 
@@ -49,13 +51,16 @@ export function applyDirectives(schema: GraphQLSchema, binder: ContextBinder): G
     [MapperKind.OBJECT_FIELD]: (field: Field, fieldName: string, typeName: string) => {
       const access = accessOf(field, typeName);
       if (!access && !yieldsOwned(schema, field)) return undefined;
-      const resolve = guard(field, `${typeName}.${fieldName}`, access);
+      const guarded = guard(field, `${typeName}.${fieldName}`, access);
+      if (!access) return { ...field, resolve: guarded };
+      const recorded = auditing(schema, field, typeName, fieldName);
+      const resolve = recorded(guarded);
       const { subscribe } = field;
-      if (!subscribe || !access) return { ...field, resolve };
+      if (!subscribe) return { ...field, resolve };
       // The guard stands before the event source too: a resolver alone would refuse only after the stream was opened.
-      const guarded: Resolve = (source, args, context, info) =>
+      const opened: Resolve = (source, args, context, info) =>
         chain(access(context), (granted) => subscribe(source, args, granted, info));
-      return { ...field, resolve, subscribe: guarded };
+      return { ...field, resolve, subscribe: recorded(opened) };
     },
   });
 }

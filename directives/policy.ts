@@ -10,6 +10,7 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import type { RequestContext } from '../src/context.ts';
+import { auditFaults } from './audit-paths.ts';
 import { mayBeOwned } from './tenantOwned.ts';
 
 // graphql-js gives a type's fields without saying what contexts they take.
@@ -72,5 +73,10 @@ export function policyFaults(schema: GraphQLSchema): string[] {
         .map((field) => `${type.name}.${field.name} has a resolver of its own, but is not @tenantScoped`),
     );
 
-  return [...rootFaults, ...leaks, ...unscopedResolvers];
+  const mutation = schema.getMutationType();
+  const unrecorded = mutation
+    ? fieldsOf(mutation).flatMap((field) => auditFaults(schema, `${mutation.name}.${field.name}`, field))
+    : [];
+
+  return [...rootFaults, ...unrecorded, ...leaks, ...unscopedResolvers];
 }

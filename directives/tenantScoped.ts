@@ -10,6 +10,8 @@ export interface TenantBinding {
   readonly directive: AccessDirective;
   /** The context a request was bound with; null where no field with `@tenantScoped` has been entered yet. */
   readonly bound: (context: RequestContext) => InTenant<RequestContext> | null;
+  /** Whether a field with `@tenantScoped` has been entered already, with whatever success. */
+  readonly entered: (context: RequestContext) => boolean;
 }
 
 interface Entry {
@@ -50,5 +52,6 @@ export function createTenantBinding(binder: ContextBinder): TenantBinding {
       return typeName === schema.getMutationType()?.name ? enterToWrite : enter;
     },
     bound: (context) => entries.get(context)?.ready ?? null,
+    entered: (context) => entries.has(context),
   };
 }

@@ -14,6 +14,7 @@ import { signIn } from './Mutation/signIn.ts';
 import { signOut } from './Mutation/signOut.ts';
 import { updateTenant } from './Mutation/updateTenant.ts';
 import { agents } from './Query/agents.ts';
+import { auditLog } from './Query/auditLog.ts';
 import { conversation } from './Query/conversation.ts';
 import { conversations } from './Query/conversations.ts';
 import { message } from './Query/message.ts';
@@ -25,6 +26,7 @@ import { usageSummary } from './Query/usageSummary.ts';
 import { usageTimeSeries } from './Query/usageTimeSeries.ts';
 import { viewer } from './Query/viewer.ts';
 import { DateTime } from './scalars/DateTime.ts';
+import { JSONObject } from './scalars/JSONObject.ts';
 import { liveUsage } from './Subscription/liveUsage.ts';
 import { messageStream } from './Subscription/messageStream.ts';
 import { Tenant } from './Tenant.ts';
@@ -37,6 +39,7 @@ import { Viewer } from './Viewer.ts';
 export const resolvers: Resolvers = {
   Query: {
     agents,
+    auditLog,
     conversation,
     conversations,
     message,
@@ -71,4 +74,5 @@ export const resolvers: Resolvers = {
   UserUsage,
   Viewer,
   DateTime,
+  JSONObject,
 };

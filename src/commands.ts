@@ -1,9 +1,12 @@
 import { parseArgs } from 'node:util';
+import { createSign } from './audit/chain.ts';
+import { dayOf } from './audit/model.ts';
+import { verifyTrail } from './audit/verifying.ts';
 import { createDynamoDb } from './adapters/dynamodb/index.ts';
 import { openStorage, type Surroundings } from './backends.ts';
 import type { Config } from './config.ts';
-import { systemClock } from './kernel/clock.ts';
-import { parseTenantId } from './tenancy/tenant-id.ts';
+import { isoTime, systemClock } from './kernel/clock.ts';
+import { parseTenantId, PLATFORM } from './tenancy/tenant-id.ts';
 import { reconcile } from './usage/closing.ts';
 import { DAY_MS } from './usage/periods.ts';
 
@@ -82,6 +85,41 @@ export async function reconcileUsage(
       say(`${tenantId}: ${hours} hours and ${days} days closed.`);
       for (const { name, before, after } of changed)
         say(`  ${name}: ${before === null ? 'was open' : `${before} tokens`}, now ${after} tokens`);
+    }
+  } finally {
+    db.close();
+    await engine.close();
+  }
+}
+
+/**
+ * `npm run audit:verify -- [--tenant SLUG] [--from DATE] [--to DATE]`: looks whether the audit trails are as they were written, and
+ * says what is not. The platform's own is that of the tenant `platform`.
+ */
+export async function verifyAudit(config: Config, surroundings: Surroundings, args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { tenant: { type: 'string' }, from: { type: 'string' }, to: { type: 'string' } },
+  });
+  const nowMs = surroundings.clock.now();
+  const [from, to] = [Date.parse(values.from ?? '2000-01-01'), values.to ? Date.parse(values.to) : nowMs];
+  if (!(from <= to)) throw new Error('--from and --to are dates, e.g. 2026-11-01, and --from is the earlier one.');
+  const only =
+    values.tenant === undefined ? null : values.tenant === PLATFORM ? PLATFORM : parseTenantId(values.tenant);
+  if (values.tenant !== undefined && only === null) throw new Error('--tenant is no tenant.');
+  const { db, engine, secrets } = await openStorage(config, surroundings);
+  try {
+    const sign = createSign(secrets.cursorSecret);
+    for await (const tenantId of db.audit.all()) {
+      if (only !== null && tenantId !== only) continue;
+      const span = { from: dayOf(isoTime(from)), to: dayOf(isoTime(to)), nowMs };
+      const { entries, late, faults } = await verifyTrail(db.audit.of(tenantId), sign, span);
+      say(
+        `${tenantId}: ${entries} entries, ${faults.length === 0 ? 'as they were written' : `${faults.length} FAULTS`}.`,
+      );
+      if (late > 0) say(`  ${late} of them came after their day was sealed.`);
+      for (const fault of faults) say(`  ${fault}`);
+      if (faults.length > 0) process.exitCode = 1;
     }
   } finally {
     db.close();

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { join } from 'node:path';
 import type { JWK } from 'jose';
 import { z } from 'zod';
 import type { AgentDefinition } from './agents/model.ts';
@@ -16,6 +17,8 @@ export interface Config {
   readonly socketBacklogBytes: number;
   /** Where the embedded parts keep their data; null: in memory, gone at the end. */
   readonly dataDir: string | null;
+  /** Where audit entries wait for the store, null: in memory only; and how many bytes of them. */
+  readonly auditSpool: { readonly dir: string | null; readonly bytesMax: number };
   readonly logLevel: string;
   readonly corsOrigins: readonly string[];
   readonly explorer: boolean;
@@ -78,6 +81,8 @@ const environment = z.object({
   ADMIN_PORT: whole(0, 65_535, 4001),
   SOCKET_BACKLOG_BYTES: whole(1_024, 2 ** 30, 4_194_304),
   DATA_DIR: z.string().min(1).default('.data'),
+  AUDIT_SPOOL_DIR: z.string().min(1).optional(),
+  AUDIT_SPOOL_BYTES: whole(1_048_576, 2 ** 40, 268_435_456),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   CORS_ORIGINS: z.string().default(''),
   EXPLORER: flag.optional(),
@@ -218,7 +223,8 @@ function derive(env: Environment, faults: string[]): Config {
     adminHost: env.ADMIN_HOST,
     adminPort: env.ADMIN_PORT,
     socketBacklogBytes: env.SOCKET_BACKLOG_BYTES,
-    dataDir: env.DATA_DIR === ':memory:' ? null : env.DATA_DIR,
+    dataDir: folderOf(env.DATA_DIR),
+    auditSpool: { dir: folderOf(env.AUDIT_SPOOL_DIR ?? join(env.DATA_DIR, 'audit')), bytesMax: env.AUDIT_SPOOL_BYTES },
     logLevel: env.LOG_LEVEL,
     corsOrigins: env.CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
@@ -258,6 +264,9 @@ function derive(env: Environment, faults: string[]): Config {
     secrets: embedded ? null : secretsOf(env, faults),
   };
 }
+
+/** A folder by its name; null where nothing is to be kept. */
+const folderOf = (name: string): string | null => (name.startsWith(':memory:') ? null : name);
 
 const weightsOf = (text: string): ReadonlyMap<string, number> =>
   new Map(

@@ -1,5 +1,7 @@
 import type DataLoader from 'dataloader';
 import type { AgentCatalogue } from './agents/catalogue.ts';
+import type { AuditDetails } from './audit/model.ts';
+import type { AuditService } from './audit/service.ts';
 import type { AuthService } from './auth/service.ts';
 import type { ConversationLoaders } from './conversations/loaders.ts';
 import type { ConversationService } from './conversations/service.ts';
@@ -9,6 +11,7 @@ import type { Page, PageArguments } from './kernel/page.ts';
 import type { ParkedWork } from './parked/model.ts';
 import type { Principal } from './tenancy/principal.ts';
 import type { TenantScope } from './tenancy/scope.ts';
+import type { TenantId } from './tenancy/tenant-id.ts';
 import type { TenantConfiguration } from './tenants/configuration.ts';
 import type { Tenant } from './tenants/model.ts';
 import type { PlatformService } from './tenants/platform.ts';
@@ -61,6 +64,7 @@ export interface TenantServices {
   readonly turns: TurnService;
   readonly usage: UsageService;
   readonly liveUsage: () => AsyncIterableIterator<LiveUsage>;
+  readonly audit: AuditService;
   readonly exports: UsageExports;
   /** @throws BAD_USER_INPUT for paging arguments that do not go together. */
   readonly parkedWork: (page: PageArguments) => Promise<Page<ParkedWork>>;
@@ -70,9 +74,28 @@ export interface TenantServices {
 /** What a field with `@tenantScoped` gets besides. */
 export type InTenant<C> = SignedIn<C> & { readonly tenant: TenantServices };
 
+/** What somebody did or tried, as the audit trail is told of it. */
+export interface AuditedAct {
+  readonly action: string;
+  readonly resource: string;
+  readonly details: AuditDetails;
+  /** Who acted, as far as it is proved. */
+  readonly principal: Principal | null;
+  /** The tenant it was done in; null where none was entered. */
+  readonly tenantId: TenantId | null;
+  /** What a caller who proves nothing says their tenant is: its slug, or a refresh token. */
+  readonly named: string | null;
+  /** Why it failed; null if it was done. */
+  readonly error: unknown;
+}
+
+/** Records an act. It returns at once and never throws. */
+export type Audit = (context: RequestContext, act: AuditedAct) => void;
+
 /** How the directives make those contexts. It is given to them alone: no resolver ever sees it. */
 export interface ContextBinder {
   readonly auth: AuthService;
+  readonly audit: Audit;
   readonly now: () => number;
   readonly platform: PlatformService;
   readonly tenantOf: (principal: Principal) => Promise<Tenant | null>;

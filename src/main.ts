@@ -2,24 +2,32 @@ import { createPasswordHasher } from './adapters/argon2/password-hasher.ts';
 import { createAgentCall } from './adapters/bedrock/agent-runtime.ts';
 import { createBedrockAgents } from './adapters/bedrock/answer-source.ts';
 import { createAccessTokens } from './adapters/jwt/access-tokens.ts';
+import { openAuditSpool } from './adapters/files/audit-spool.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
+import { createSign } from './audit/chain.ts';
+import { boundDenials } from './audit/denials.ts';
+import { memorySpool } from './audit/memory-segment.ts';
+import { createAuditRecorder } from './audit/recorder.ts';
+import { createSealer } from './audit/sealing.ts';
 import { hashChosen } from './auth/passwords.ts';
 import { createAuthService } from './auth/service.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
-import { createTables, listParkedTurns, reconcileUsage, retryParkedTurns } from './commands.ts';
+import { createTables, listParkedTurns, reconcileUsage, retryParkedTurns, verifyAudit } from './commands.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
 import { createFairQueue } from './conversations/fair-queue.ts';
 import { createGenerations } from './conversations/generation.ts';
 import { createRetention } from './conversations/retention.ts';
 import { createSweeper } from './conversations/sweeper.ts';
 import { systemClock } from './kernel/clock.ts';
+import { ulid } from './kernel/ids.ts';
 import { seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
 import { startApp } from './server/app.ts';
+import { createAuditor, recordBreaches } from './server/audit.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
 import { createLogger } from './server/log.ts';
 import { createMetrics } from './server/metrics.ts';
-import { gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
+import { gaugeAudit, gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
 import { createPlatformService } from './tenants/platform.ts';
@@ -33,6 +41,8 @@ import { createTokenQuota } from './usage/quota.ts';
 import { createExportLinks } from './usage/export-links.ts';
 import { createUsageService } from './usage/service.ts';
 
+/** Audit entries that may wait in memory where the disk does not take them. */
+const AUDIT_MEMORY_BYTES = 16_777_216;
 /** How often a process that npm started looks whether npm is still there. */
 const PARENT_CHECK_MS = 500;
 
@@ -46,6 +56,22 @@ export async function start(config: Config, surroundings: Surroundings) {
 
   const agents = createAgentCatalogue(definitions);
   const tenants = createTenantService({ directory: db.tenants, clock });
+  const sign = createSign(secrets.cursorSecret);
+  const sealer = createSealer({ trails: db.audit, sign, clock, log: observation.seals });
+  const writer = ulid(clock.now());
+  const { dir: spoolDir, bytesMax } = config.auditSpool;
+  const recorder = createAuditRecorder({
+    writer,
+    sign,
+    trails: db.audit,
+    spool: spoolDir === null ? memorySpool : await openAuditSpool(spoolDir, writer, clock),
+    memoryBytesMax: AUDIT_MEMORY_BYTES,
+    bytesMax,
+    clock,
+    log: observation.trail,
+  });
+  const record = boundDenials((fact) => recorder.record(fact), clock);
+  const auditor = createAuditor({ record, exists: async (id) => (await tenants.find(id)) !== null });
   const hasher = createPasswordHasher();
   const { issuer, audience, accessTtlMs, refreshTtlMs } = config.jwt;
   const tokens = await createAccessTokens({
@@ -93,7 +119,7 @@ export async function start(config: Config, surroundings: Surroundings) {
       clock,
     }),
     clock,
-    log: observation.turns,
+    log: recordBreaches(observation.turns, record),
   });
   const sweeper = createSweeper({
     due: db.due,
@@ -109,6 +135,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     log: observation.quotas,
   });
   gaugeTurns(metrics, queue, db.due);
+  gaugeAudit(metrics, recorder);
   if (config.redisUrl !== null) gaugeRedis(metrics, shared);
   const usageCloser = createUsageCloser({
     due: db.dueHours,
@@ -144,6 +171,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   });
   const binder = createContextBinder({
     auth,
+    audit: auditor.audit,
     tenants,
     platform,
     directory: db.tenants,
@@ -156,6 +184,8 @@ export async function start(config: Config, surroundings: Surroundings) {
     background,
   });
   async function close() {
+    await auditor.idle();
+    await recorder.close();
     await shared.close();
     client.destroy();
     db.close();
@@ -170,7 +200,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     binder,
     exportLinks,
     generations,
-    background: [sweeper, quotaUpkeep, usageCloser, retention],
+    background: [sweeper, quotaUpkeep, usageCloser, retention, sealer],
     ping: db.ping,
     metrics,
     log,
@@ -179,12 +209,18 @@ export async function start(config: Config, surroundings: Surroundings) {
     await close(); // a start that fails leaves no lock behind
     throw error;
   });
+  recorder.start();
   return {
     url: app.url,
     adminUrl: app.adminUrl,
     /** What the agents were really asked, where they are emulated. */
     served: emulator.served,
     dataOf,
+    /** Resolves once everything that was done so far is in the audit trail. */
+    async recorded() {
+      await auditor.idle();
+      await recorder.idle();
+    },
     async stop() {
       await app.stop();
       await close();
@@ -200,6 +236,7 @@ async function main() {
   if (process.argv[2] === 'list-parked-turns') return listParkedTurns(config, surroundings);
   if (process.argv[2] === 'retry-turns') return retryParkedTurns(config, surroundings);
   if (process.argv[2] === 'reconcile-usage') return reconcileUsage(config, surroundings, process.argv.slice(3));
+  if (process.argv[2] === 'verify-audit') return verifyAudit(config, surroundings, process.argv.slice(3));
   const product = await start(config, surroundings);
   let stopping = false;
   const stop = (signal: string) => {

@@ -22,6 +22,23 @@ export function ulid(nowMs: number): string {
   return ulidPrefix(nowMs) + random;
 }
 
+/** ULIDs that each sort after the one before, also within a millisecond and when the clock goes back ("monotonicity" in the specification). */
+export function createUlids(): (nowMs: number) => string {
+  let last = '';
+  return (nowMs) => {
+    const next = ulid(nowMs);
+    last = next > last ? next : successor(last);
+    return last;
+  };
+}
+
+/** The next higher ULID. */
+function successor(id: string): string {
+  const keep = id.replace(/Z+$/, '');
+  const next = ALPHABET.charAt(ALPHABET.indexOf(keep.slice(-1)) + 1);
+  return (keep.slice(0, -1) + next).padEnd(id.length, '0');
+}
+
 /** The moment a ULID was made, in milliseconds since the Unix epoch. The caller has checked its shape. */
 export const ulidTime = (id: string): number =>
   Array.from(id.slice(0, TIME_CHARACTERS)).reduce((time, character) => time * 32 + ALPHABET.indexOf(character), 0);

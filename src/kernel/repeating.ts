@@ -39,3 +39,33 @@ export function repeat({ clock, everyMs, task, failed }: Repetition): () => Prom
     return round;
   };
 }
+
+/** Work that is done when somebody asks for it: one round at a time, and one more if it was asked for meanwhile. */
+export interface OnDemand {
+  ask(): void;
+  running(): boolean;
+  /** Resolves when no round is under way. */
+  idle(): Promise<void>;
+}
+
+/** `round` must not fail. */
+export function onDemand(round: () => Promise<void>): OnDemand {
+  let wanted = false;
+  let rounds: Promise<void> | null = null;
+  async function run() {
+    await Promise.resolve(); // what is asked for in one go is done in one go
+    while (wanted) {
+      wanted = false;
+      await round();
+    }
+    rounds = null;
+  }
+  return {
+    ask() {
+      wanted = true;
+      rounds ??= run();
+    },
+    running: () => rounds !== null,
+    idle: () => rounds ?? Promise.resolve(),
+  };
+}

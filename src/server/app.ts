@@ -107,7 +107,8 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   const http = await createHttpServer({ ...options, apollo, contextOf, checkReady });
   serveExports(http, { contextOf, binder: options.binder, links: options.exportLinks, log });
   const { socketBacklogBytes } = options;
-  const ws = createWsServer({ ...execution, server: http.server, contextOf, socketBacklogBytes });
+  const { audit } = options.binder;
+  const ws = createWsServer({ ...execution, server: http.server, contextOf, audit, socketBacklogBytes });
   metrics.gauge({ name: 'bedrock_graphql_websockets', help: 'Open sockets.', read: () => ws.count() });
   return { http, ws, apollo };
 }

@@ -1,6 +1,8 @@
 import type { AgentCatalogue } from '../agents/catalogue.ts';
+import type { AuditStore } from '../audit/ports.ts';
+import { createAuditService } from '../audit/service.ts';
 import type { AuthService } from '../auth/service.ts';
-import type { ContextBinder, TenantServices } from '../context.ts';
+import type { Audit, ContextBinder, TenantServices } from '../context.ts';
 import type { Generations } from '../conversations/generation.ts';
 import { createConversationLoaders } from '../conversations/loaders.ts';
 import type { ConversationStores } from '../conversations/ports.ts';
@@ -35,10 +37,12 @@ export interface TenantData extends ConversationStores {
   readonly usageEvents: Pick<UsageStore, 'ordered'>;
   readonly parkedWork: ParkedWorkStore;
   readonly cursors: Cursors;
+  readonly audit: AuditStore;
 }
 
 export interface BinderDependencies {
   readonly auth: AuthService;
+  readonly audit: Audit;
   readonly tenants: TenantService;
   readonly platform: PlatformService;
   readonly directory: TenantDirectory;
@@ -53,8 +57,20 @@ export interface BinderDependencies {
 
 /** Puts the services of one tenant together for one request: the only place where domains meet. */
 export function createContextBinder(deps: BinderDependencies): ContextBinder {
-  const { auth, tenants, platform, directory, agents, dataOf, generations, limiter, exportLinks, clock, background } =
-    deps;
+  const {
+    auth,
+    audit,
+    tenants,
+    platform,
+    directory,
+    agents,
+    dataOf,
+    generations,
+    limiter,
+    exportLinks,
+    clock,
+    background,
+  } = deps;
   const countRequest = createRequestLimit(limiter);
 
   /** The tenant's agents that this installation has; the first one is the default. */
@@ -66,6 +82,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
   return {
     auth,
     platform,
+    audit,
     now: () => clock.now(),
     tenantOf: ({ tenantId }) => (tenantId === null ? Promise.resolve(null) : tenants.find(tenantId)),
 
@@ -105,9 +122,10 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
         links: exportLinks,
         addressOf: exportAddress,
       });
+      const audit = createAuditService(stores.audit, stores.cursors);
       const parkedWork = (page: PageArguments) => stores.parkedWork.list(pageRequest(page));
       const usage = { usage: stores.usage, liveUsage, exports };
-      return { scope, tenant, configuration, conversations, turns, ...usage, parkedWork, loaders };
+      return { scope, tenant, configuration, conversations, turns, ...usage, parkedWork, audit, loaders };
     },
   };
 }

@@ -120,6 +120,17 @@ export function serveExports(app: FastifyInstance, options: ExportsOptions): voi
     return reply.code(statusOf([shown], true)).send({ errors: [shown] });
   }
 
+  function record(context: RequestContext, order: Order | null, error: unknown) {
+    const scope = order?.tenant.scope ?? null;
+    binder.audit(context, {
+      ...{ action: 'usage.export.download', resource: 'usage', named: null, error },
+      ...{ principal: scope?.principal ?? context.identity.principal, tenantId: scope?.tenantId ?? null },
+      details: order
+        ? { ...order.request, start: order.request.start.toISOString(), end: order.request.end.toISOString() }
+        : {},
+    });
+  }
+
   function logEnd(context: RequestContext, { tenant, request }: Order, body: Readable) {
     const { tenantId, principal } = tenant.scope;
     const { requestId, ipAddress } = context;
@@ -137,6 +148,7 @@ export function serveExports(app: FastifyInstance, options: ExportsOptions): voi
       const order = await orderOf(context, parametersOf(request));
       const pieces = await begun(order.tenant.exports.text(order.request, order.after));
       const body = Readable.from(pieces, { highWaterMark: 1 });
+      record(context, order, null);
       logEnd(context, order, body);
       reply.raw.setTimeout(stalledMs, () => reply.raw.destroy());
       return reply
@@ -145,6 +157,7 @@ export function serveExports(app: FastifyInstance, options: ExportsOptions): voi
         .header('x-content-type-options', 'nosniff')
         .send(body);
     } catch (error) {
+      record(context, null, error);
       return refuse(context, reply, error);
     }
   });

@@ -21,12 +21,12 @@ export interface GaugeSource {
  */
 export interface Metrics {
   operation(end: OperationEnd): void;
-  /** A counter, and the function that adds one to it. */
+  /** A counter, and the function that adds to it: one, unless it is told more. */
   counter<Label extends string = never>(
     name: string,
     help: string,
     labelNames?: readonly Label[],
-  ): (labels?: Readonly<Record<Label, string>>) => void;
+  ): (labels?: Readonly<Record<Label, string>>, count?: number) => void;
   /** A gauge that is read at every scrape. One that fails, or takes longer than a second, is left out of it. */
   gauge(source: GaugeSource): void;
   /** Everything as it is now. It never fails because a gauge does. */
@@ -82,7 +82,7 @@ export function createMetrics({ clock, log }: MetricsOptions): Metrics {
     },
     counter(name, help, labelNames = []) {
       const counter = new Counter({ name, help, labelNames, registers });
-      return (labels) => counter.inc(labels ?? {});
+      return (labels, count = 1) => counter.inc(labels ?? {}, count);
     },
     gauge(source) {
       const { name, help } = source;

@@ -1,3 +1,5 @@
+import type { AuditRecorder, RecorderLog } from '../audit/recorder.ts';
+import type { SealerLog } from '../audit/sealing.ts';
 import type { FairQueue } from '../conversations/fair-queue.ts';
 import type { TurnLog } from '../conversations/generation.ts';
 import type { RetentionLog } from '../conversations/retention.ts';
@@ -31,6 +33,13 @@ export function observe({ log, metrics }: ObservationDependencies) {
   const repaired = metrics.counter('bedrock_graphql_repairs_total', 'Turns and deletions repaired.', ['kind']);
   const repairFailed = metrics.counter('bedrock_graphql_repairs_failed_total', 'Repairs that failed.');
   const released = metrics.counter('bedrock_graphql_holds_released_total', 'Holds of tokens that had lost their turn.');
+
+  const undelivered = metrics.counter(
+    'bedrock_graphql_audit_retries_total',
+    'Times the audit trail could not be stored.',
+  );
+  const unspooled = metrics.counter('bedrock_graphql_audit_spool_failures_total', 'Times the audit spool failed.');
+  const lost = metrics.counter('bedrock_graphql_audit_lost_total', 'Audit entries that are gone for good.');
 
   const turns: TurnLog = {
     turnFailed(turn, error) {
@@ -71,7 +80,25 @@ export function observe({ log, metrics }: ObservationDependencies) {
     expired: (tenantId, conversations) => log.info({ tenantId, conversations }, 'retention is over'),
     retentionFailed: (tenantId, err) => log.error({ tenantId, err }, 'retention failed'),
   };
-  return { turns, sweeps, quotas, closings, retention };
+  const trail: RecorderLog = {
+    undelivered(entries, err) {
+      undelivered();
+      log.error({ entries, err }, 'audit entries not stored yet: they wait in the spool');
+    },
+    spoolFailed(err) {
+      unspooled();
+      log.error({ err }, 'the audit spool failed: entries wait in memory (AUDIT_SPOOL_DIR)');
+    },
+    lost(entries, reason) {
+      lost({}, entries);
+      log.fatal({ entries, reason }, 'AUDIT ENTRIES LOST');
+    },
+  };
+  const seals: SealerLog = {
+    sealed: ({ tenantId, day, chains, mac }) => log.info({ tenantId, day, chains, mac }, 'audit day sealed'),
+    sealingFailed: (err) => log.error({ err }, 'sealing the audit trail failed'),
+  };
+  return { turns, sweeps, quotas, closings, retention, trail, seals };
 }
 
 /** Gauges of the turns, read at every scrape. */
@@ -96,6 +123,14 @@ export function gaugeTurns(
     read: async () => (await due.parked()).length,
   });
 }
+
+/** What of the audit trail is not stored yet. */
+export const gaugeAudit = (metrics: Metrics, recorder: Pick<AuditRecorder, 'waiting'>) =>
+  metrics.gauge({
+    name: 'bedrock_graphql_audit_waiting_bytes',
+    help: 'Audit entries of this instance that wait to be stored.',
+    read: () => recorder.waiting(),
+  });
 
 /** Whether Redis is there, as this instance sees it. */
 export const gaugeRedis = (metrics: Metrics, redis: { readonly ready: () => boolean }) =>

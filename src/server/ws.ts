@@ -4,8 +4,9 @@ import type { Duplex } from 'node:stream';
 import { GraphQLError, type ExecutionArgs, type ExecutionResult } from 'graphql';
 import { CloseCode, handleProtocols, makeServer } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { RequestContext } from '../context.ts';
+import type { Audit, AuditedAct, RequestContext } from '../context.ts';
 import { sleep, type Clock } from '../kernel/clock.ts';
+import type { AppError } from '../kernel/errors.ts';
 import { tokenRefused } from '../tenancy/principal.ts';
 import type { EventStream } from './event-stream.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
@@ -23,6 +24,7 @@ const EXPIRY_GRACE_MS = 1_000;
 export interface WsOptions extends SocketOperationsOptions {
   readonly server: Server;
   readonly contextOf: ContextBuilder;
+  readonly audit: Audit;
   /** What a socket's reader may leave unread before the socket is closed. */
   readonly socketBacklogBytes: number;
 }
@@ -52,6 +54,11 @@ interface SocketExtra {
 /** For the log: the socket is closing, so its client is not told. */
 const nobodyReads = () => new GraphQLError('The socket is closing.', { extensions: { code: 'BAD_REQUEST' } });
 
+const connectionRefused = (error: AppError): AuditedAct => ({
+  ...{ action: 'connection.open', resource: 'connection', details: {} },
+  ...{ principal: null, tenantId: null, named: null, error },
+});
+
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
 /** Who opens a socket. The names in the payload are those of the HTTP headers, in any letter case. */
@@ -67,7 +74,7 @@ function senderOf(payload: Readonly<Record<string, unknown>>, { socket, headers 
 }
 
 /** GraphQL over a WebSocket (graphql-transport-ws), for every kind of operation, with the context, the guards and the masking of HTTP. */
-export function createWsServer({ server, contextOf, socketBacklogBytes, ...options }: WsOptions): WsServer {
+export function createWsServer({ server, contextOf, audit, socketBacklogBytes, ...options }: WsOptions): WsServer {
   const { clock, log } = options;
   const sockets = new WebSocketServer({
     noServer: true,
@@ -87,7 +94,10 @@ export function createWsServer({ server, contextOf, socketBacklogBytes, ...optio
     // Refusing answers 4403, which clients retry: they fetch a fresh token and come again.
     async onConnect({ connectionParams, extra }) {
       const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request));
-      if (opener.identity.fault) return false;
+      if (opener.identity.fault) {
+        audit(opener, connectionRefused(opener.identity.fault));
+        return false;
+      }
       const state: SocketState = { opener, streams: new Map(), cancelExpiry: () => {}, expired: false };
       extra.state = state;
       states.set(extra.socket, state);

@@ -18,7 +18,7 @@ export interface Exception {
   readonly names: readonly string[];
 }
 
-export const DOMAINS = ['agents', 'auth', 'conversations', 'parked', 'tenants', 'usage', 'users'] as const;
+export const DOMAINS = ['agents', 'audit', 'auth', 'conversations', 'parked', 'tenants', 'usage', 'users'] as const;
 
 const KERNEL = 'src/kernel/*';
 const TENANCY = 'src/tenancy/*';
@@ -69,6 +69,7 @@ export const PLACES: readonly Place[] = [
   ),
   adapter(['src/adapters/jwt/*'], 'jose', 'zod', 'node:crypto'),
   adapter(['src/adapters/argon2/*'], 'node:crypto', 'node:util'),
+  adapter(['src/adapters/files/*'], 'node:fs/promises', 'node:path'),
   adapter(['src/adapters/memory/*']),
   adapter(['src/adapters/redis/*'], 'ioredis', 'node:crypto'),
 
@@ -124,7 +125,16 @@ export const PLACES: readonly Place[] = [
   // What stands around the product, embedded or real, and what is done to it beside serving.
   {
     files: ['src/backends.ts', 'src/commands.ts'],
-    values: ['src/backends.ts', 'src/adapters/**', 'src/local/**', 'src/usage/*', KERNEL, TENANCY, 'node:util'],
+    values: [
+      'src/backends.ts',
+      'src/adapters/**',
+      'src/local/**',
+      'src/audit/*',
+      'src/usage/*',
+      KERNEL,
+      TENANCY,
+      'node:util',
+    ],
     types: ['src/config.ts', 'src/server/log.ts'],
   },
   { files: ['src/main.ts'], values: ['**'], types: [] },
@@ -132,6 +142,12 @@ export const PLACES: readonly Place[] = [
 
 /** As narrow as they are: this file, that one, these names. */
 export const EXCEPTIONS: readonly Exception[] = [
+  {
+    from: 'src/adapters/dynamodb/audit-store.ts',
+    to: 'src/audit/model.ts',
+    kind: 'value',
+    names: ['dayOf', 'ChainedEntry'],
+  },
   {
     from: 'src/adapters/dynamodb/keys.ts',
     to: 'src/usage/periods.ts',

@@ -67,7 +67,7 @@ const userUsage = (owner: TenantId | null) => owned(owner, { userId: `user-${ULI
 type Lie =
   | ('find' | 'findMessage' | 'list' | 'messages' | 'lastMessage' | 'create' | 'rename')
   | ('sentQuestion' | 'sentAnswer' | 'sentIn' | 'cancel' | 'summary' | 'tenant')
-  | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live' | 'series' | 'byUser' | 'ownUsage');
+  | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live' | 'series' | 'byUser' | 'ownUsage' | 'trail');
 
 /** Services of `OWN`, honest but for one place, in which they return what is somebody else's. */
 function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
@@ -80,6 +80,7 @@ function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
       yield { sequence: 1, type, message: messageOf(whose(type)) };
     }
   }
+  const entries = () => [OWN, whose('trail')].map((owner) => owned(owner, { action: `ACTION-${OWN_NUMBER}` }));
   const services = {
     scope: { tenantId: OWN, principal: principalOf() },
     tenant: tenantOf(lie === 'tenant' ? FOREIGN : OWN),
@@ -106,6 +107,7 @@ function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
       await Promise.resolve();
       yield owned(whose('live'), { activeGenerations: OWN_NUMBER });
     },
+    audit: { list: () => Promise.resolve(pageOf(edges(...entries()), more)) },
     usage: {
       topUsers: () => Promise.resolve([userUsage(OWN), userUsage(whose('byUser'))]),
       ofUser: () => Promise.resolve(userUsage(whose('ownUsage'))),
@@ -159,6 +161,8 @@ const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string, sh
   ['MessageCompleted.message', 'COMPLETED', stream('MessageCompleted')],
   ['MessageFailed.message', 'FAILED', stream('MessageFailed')],
   ['MessageCancelled.message', 'CANCELLED', stream('MessageCancelled')],
+  ['AuditEntryConnection.nodes', 'trail', '{ auditLog { nodes { action } } }', `ACTION-${OWN_NUMBER}`],
+  ['AuditEntryEdge.node', 'trail', '{ auditLog { edges { node { action } } } }', `ACTION-${OWN_NUMBER}`],
   // Of these nothing is text.
   [
     'UsageSummary.byUser',

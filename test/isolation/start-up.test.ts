@@ -150,6 +150,24 @@ describe('the server refuses to start', () => {
     expect(startWithMore(sdl)).toThrow(refused(`${coordinate} reaches`, 'without @tenantScoped'));
   });
 
+  const mutations = roots.filter((coordinate) => coordinate.startsWith('Mutation.'));
+  test.each(mutations)('without @audited on %s', (coordinate) => {
+    expect(() => startWith(withoutDirectives(coordinate, ['audited']))).toThrow(
+      refused(`${coordinate} is a mutation without @audited`),
+    );
+  });
+
+  test.each([
+    ['an action that is no name', 'action: "Delete it", resource: "thing"', 'is not written like'],
+    ['an id that is not there', 'action: "thing.do", resource: "thing/{input.id}"', 'nothing at `input.id`'],
+    ['a result that has no such field', 'action: "thing.do", resource: "thing/{result.id}"', 'nothing at `result.id`'],
+    ['what somebody wrote', 'action: "thing.do", resource: "thing", details: ["text"]', 'is a String'],
+    ['a trail nobody names', 'action: "thing.do", resource: "thing", tenant: "slug"', 'nothing at `slug`'],
+  ])('with a mutation whose audit entry would hold %s', (_what, args, fault) => {
+    const sdl = `extend type Mutation { do(text: String): Boolean @public @audited(${args}) }`;
+    expect(startWithMore(sdl)).toThrow(refused('Mutation.do', fault));
+  });
+
   it('and tells every fault at once', () => {
     const sdl = `extend type Query { one: Int two: Conversation @public three: Int @hasRole(anyOf: [MEMBER]) }`;
     expect(startWithMore(sdl)).toThrow(refused('Query.one', 'Query.three', 'Query.two'));

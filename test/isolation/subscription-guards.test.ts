@@ -172,7 +172,11 @@ async function expectToldOnce() {
 describe('the guard before every event, without the timer of the socket', () => {
   async function subscribe(clock: TestClock, expiresAt: number) {
     const source = createSource(clock);
-    const binder = { now: () => clock.now(), bindTenant: source.bindTenant } as unknown as ContextBinder;
+    const binder = {
+      now: () => clock.now(),
+      audit: () => {},
+      bindTenant: source.bindTenant,
+    } as unknown as ContextBinder;
     const { log } = captureLog();
     const operations = createSocketOperations({
       schema: createSchema(binder),

@@ -79,6 +79,10 @@ const PLAIN: Plain = {
   'Int conversationRetentionDays': 1,
   'String timeZone': 'UTC',
   'String modelId': 'a model',
+  'String action': 'conversation.create',
+  'String resource': 'usage',
+  'DateTime from': new Date(Date.now() - DAY_MS).toISOString(),
+  'DateTime to': new Date(Date.now() + DAY_MS).toISOString(),
   'DateTime start': new Date(Date.now() - DAY_MS).toISOString(),
   'DateTime end': new Date(Date.now() + DAY_MS).toISOString(),
 };
@@ -138,12 +142,15 @@ async function sendAll(send: Send, operations: readonly WalkOperation[]) {
   return answers;
 }
 
+/** The audit trail grows with everything that is tried, and names what was tried by the ids that were sent. */
+const TRAIL = 'Query.auditLog';
+
 /** All that a caller sees of what is their own. */
 async function viewOf(who: Caller) {
   const answers = await Promise.all(
-    viewOperations(PLAIN).map(
-      async ({ root, query, variables }) => [root, (await who.run(query, variables)).data] as const,
-    ),
+    viewOperations(PLAIN)
+      .filter(({ root }) => root !== TRAIL)
+      .map(async ({ root, query, variables }) => [root, (await who.run(query, variables)).data] as const),
   );
   return Object.fromEntries(answers);
 }
@@ -251,8 +258,10 @@ const FOR_OPERATORS = ['Query.tenants', 'Mutation.createTenant', 'Mutation.setTe
 /** Everything that is wrong with an answer to an attacker. */
 function faultsOf(name: string, { operation, answer }: { operation: WalkOperation; answer: Answer }): object[] {
   const { victim, texts } = attackers[name]!;
-  const mayKnow = (text: string) => texts.has(text) && !victim.secrets.includes(text);
-  const { target, variables } = operation;
+  const { root, target, variables } = operation;
+  const mayKnow = (text: string) =>
+    (texts.has(text) && !victim.secrets.includes(text)) ||
+    (root === TRAIL && Object.values(attackers).some((other) => other.victim.baits.id.includes(text)));
   const sent = JSON.stringify(variables);
   const received = JSON.stringify(answer);
   const codes = answer.errors.map(({ extensions }) => String(extensions['code']));
@@ -319,8 +328,10 @@ describe('the walk', () => {
   });
 
   it('has baits that are right: whoever owns them gets answers to the same queries and subscriptions', async () => {
-    // No id of the victim is an agent's: agents belong to the installation. Members see no usage but their own, and no list of tenants.
+    // No id of the victim is an agent's: agents belong to the installation. Members see no usage but their own, and no list of tenants, and no trail.
     const unfit = [
+      'Query.auditLog(after:)',
+      'Query.auditLog(filter.actorId:)',
       'Query.conversations(filter.agentId:)',
       'Query.tenants(after:)',
       'Query.usageTimeSeries(filter.agentId:)',

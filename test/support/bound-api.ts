@@ -65,6 +65,7 @@ export async function startBoundApi({ bindTenant, principal = principalOf(), clo
       refresh: () => Promise.reject(new Error('nobody signs in here')),
       signOut: () => Promise.resolve(),
     },
+    audit: () => {},
     now: () => clock.now(),
     platform: {
       createTenant: () => Promise.reject(new Error('no operator is here')),

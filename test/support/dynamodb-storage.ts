@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { DeleteTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { DynamoDBDocumentClient, PutCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { DeleteCommand, DynamoDBDocumentClient, PutCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { createDynamoDb, type DynamoDb, type DynamoDbOptions } from '../../src/adapters/dynamodb/index.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
@@ -27,6 +27,8 @@ export interface Storage {
   rowsOf(tenantId: TenantId): Promise<RawRow[]>;
   allRows(): Promise<RawRow[]>;
   putRaw(row: RawRow): Promise<void>;
+  /** Writes and removes rows behind the product's back. */
+  tamper(table: string, rows: { readonly put: readonly RawRow[]; readonly remove: readonly RawRow[] }): Promise<void>;
   proxy(): Promise<LossyProxy>;
   close(): Promise<void>;
 }
@@ -90,6 +92,11 @@ export async function openStorage(endpoint: string, release: () => Promise<void>
     tenant: () => parseTenantId(`t${randomBytes(8).toString('hex')}`)!,
     rowsOf: (tenantId) => allRows(`T#${tenantId}#`),
     putRaw: async (row) => void (await doc.send(new PutCommand({ TableName: `${tablePrefix}app`, Item: row }))),
+    async tamper(table, { put, remove }) {
+      const TableName = `${tablePrefix}${table}`;
+      for (const Item of put) await doc.send(new PutCommand({ TableName, Item }));
+      for (const { PK, SK } of remove) await doc.send(new DeleteCommand({ TableName, Key: { PK, SK } }));
+    },
     async proxy() {
       const proxy = await startLossyProxy(endpoint);
       opened.push(proxy);

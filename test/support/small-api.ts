@@ -48,7 +48,7 @@ export async function startSmallApi({
     checkReady,
     jwks: { keys: [] },
   });
-  const ws = createWsServer({ ...execution, server: http.server, contextOf, socketBacklogBytes });
+  const ws = createWsServer({ ...execution, server: http.server, contextOf, audit: () => {}, socketBacklogBytes });
   const url = await http.listen({ host: '127.0.0.1', port: 0 });
   return {
     url,

@@ -1,5 +1,6 @@
+import type { DynamoDbRequest } from '../../src/adapters/dynamodb/index.ts';
 import { settle, type TestClock } from './clock.ts';
-import { SEND, STREAM, type Caller, type DynamoDbRequest, type World } from './world.ts';
+import { SEND, STREAM, type Caller, type World } from './world.ts';
 
 /** An event of an answer's stream, as `STREAM` selects it. */
 export interface ShownEvent {

@@ -3,6 +3,7 @@ import WebSocket from 'ws';
 import { readConfig, type Config } from '../../src/config.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { start } from '../../src/main.ts';
+import type { DynamoDbRequest } from '../../src/adapters/dynamodb/index.ts';
 import { createLogger } from '../../src/server/log.ts';
 
 type Json = Record<string, unknown>;
@@ -38,11 +39,6 @@ export interface Caller {
   with(headers: Readonly<Record<string, string>>): Caller;
 }
 
-export interface DynamoDbRequest {
-  readonly operation: string;
-  readonly phase: 'sent' | 'answered';
-}
-
 export interface WorldOptions {
   readonly clock?: Clock;
   readonly config?: Partial<Config>;
@@ -68,11 +64,13 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
 /** The whole product on a port of its own, with the demo tenants and a caller for each of their users. */
 export async function startWorld({ clock = systemClock, config = {} }: WorldOptions = {}) {
   const requests: DynamoDbRequest[] = [];
+  const auditRequests: DynamoDbRequest[] = [];
   const settings = testConfig(config);
   const product = await start(settings, {
     clock,
     log: createLogger(settings.logLevel),
-    onDynamoDbRequest: (request) => requests.push(request),
+    // What is recorded of an operation is stored beside it, at some time or other.
+    onDynamoDbRequest: (request) => (request.table.endsWith('audit') ? auditRequests : requests).push(request),
   });
   const sockets: Client[] = [];
 
@@ -162,6 +160,7 @@ export async function startWorld({ clock = systemClock, config = {} }: WorldOpti
       return requests.slice(before);
     },
     requests,
+    auditRequests,
     async stop() {
       for (const client of sockets) await client.dispose();
       await product.stop();

@@ -203,7 +203,7 @@ it('a client that takes nothing for too long is given up, and what was read for 
   const tenant = { scope: { tenantId: OWN, principal }, exports: { text: endless } } as unknown as TenantServices;
   serveExports(http, {
     contextOf: () => Promise.resolve({ requestId: 'stalled', identity: { principal, fault: null } } as RequestContext),
-    binder: { now: () => 0, bindTenant: () => Promise.resolve(tenant) } as unknown as ContextBinder,
+    binder: { now: () => 0, audit: () => {}, bindTenant: () => Promise.resolve(tenant) } as unknown as ContextBinder,
     links: createExportLinks('a secret of the tests, long enough for it', systemClock),
     log,
     stalledMs: 300,

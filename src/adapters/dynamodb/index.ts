@@ -6,6 +6,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { Clock } from '../../kernel/clock.ts';
 import { createCursors, type Cursors } from '../../tenancy/cursor.ts';
 import { PLATFORM, type TenantId } from '../../tenancy/tenant-id.ts';
+import { createAuditTrails } from './audit-store.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
 import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
@@ -19,6 +20,13 @@ import { createDueWorkStore, createTurnStore, newHolder } from './turn-store.ts'
 import { createUsageStore } from './usage-store.ts';
 import { createSessionStore, createUserStore } from './user-store.ts';
 
+/** A request as it is sent or answered, and the table it is to. */
+export interface DynamoDbRequest {
+  readonly operation: string;
+  readonly table: string;
+  readonly phase: 'sent' | 'answered';
+}
+
 export interface DynamoDbOptions {
   readonly region: string;
   /** Another address than AWS's own: the embedded engine, DynamoDB Local, Alternator. */
@@ -31,7 +39,7 @@ export interface DynamoDbOptions {
   readonly cursorSecret: string;
   readonly clock: Clock;
   /** Told of every request when it is sent and when it is answered. */
-  readonly onRequest?: (request: { readonly operation: string; readonly phase: 'sent' | 'answered' }) => void;
+  readonly onRequest?: (request: DynamoDbRequest) => void;
 }
 
 /** DynamoDB answers in milliseconds: what takes seconds will not come, and the SDK tries again. */
@@ -61,17 +69,24 @@ function createClient({ region, endpoint, credentials, maxAttempts = 3, onReques
     client.middlewareStack.add(
       (next, { commandName }) =>
         async (args) => {
-          onRequest({ operation: commandName ?? '', phase: 'sent' });
+          const request = { operation: commandName ?? '', table: tableOf(args.input) };
+          onRequest({ ...request, phase: 'sent' });
           try {
             return await next(args);
           } finally {
-            onRequest({ operation: commandName ?? '', phase: 'answered' });
+            onRequest({ ...request, phase: 'answered' });
           }
         },
       { step: 'initialize', name: 'observe' },
     );
   }
   return client;
+}
+
+/** The one table a request is to; a batch names it otherwise. */
+function tableOf(input: object): string {
+  const { TableName, RequestItems = {} } = input as { readonly TableName?: string; readonly RequestItems?: object };
+  return TableName ?? Object.keys(RequestItems)[0] ?? '';
 }
 
 /** The stores on DynamoDB. A tenant's are made for that tenant, by `forTenant`, and take no tenant after that. */
@@ -82,6 +97,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
   const doc = DynamoDBDocumentClient.from(client, { marshallOptions: { removeUndefinedValues: true } });
   const app = openTable(doc, names.app, clock);
   const usage = openTable(doc, names.usage, clock);
+  const audit = createAuditTrails(openTable(doc, names.audit, clock));
   const holder = newHolder(clock.now());
   const markedHours = new Set<string>();
 
@@ -91,6 +107,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
     const cursors: Cursors = createCursors(cursorSecret, tenantId);
     return {
       cursors,
+      audit: audit.of(tenantId),
       conversations: createConversationStore(rows, cursors, clock),
       messages: createMessageStore(rows, clock),
       turns: createTurnStore(rows, holder),
@@ -104,6 +121,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
 
   return {
     forTenant,
+    audit,
     tenants: createTenantDirectory(app, createCursors(cursorSecret, PLATFORM)),
     due: createDueWorkStore(app),
     dueHours: createDueHours(usage),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { DueWork } from '../../conversations/ports.ts';
 import type { ParkedWorkKind } from '../../parked/model.ts';
 import type { PeriodKind } from '../../usage/periods.ts';
-import { parseTenantId, type TenantId } from '../../tenancy/tenant-id.ts';
+import { parseTenantId, PLATFORM, type TenantId } from '../../tenancy/tenant-id.ts';
 
 /** Where a message stands. */
 export interface Place {
@@ -33,6 +33,8 @@ function join(...parts: readonly string[]): string {
 }
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
+/** A name from outside, as it stands where it fits into a key. */
+const part = (text: string): string => (PART.test(text) ? text : digest(text));
 const sequenceKey = (sequence: number): string => `M#${String(sequence).padStart(SEQUENCE_DIGITS, '0')}`;
 
 const PERIOD = { HOUR: 'H', DAY: 'D' } as const;
@@ -95,6 +97,20 @@ export function tenantKeys(tenantId: TenantId) {
       gsi1SK: `${parkedAt}#${join(kind, id, conversationId)}`,
     }),
     parkedWork: () => ({ index: 'gsi1', PK: partition('PARKED') }) as const,
+    auditEntry: (day: string, position: string): Key => key(position, 'A', day, '0'),
+    auditOfDay: (day: string) => ({ PK: partition('A', day, '0') }),
+    /** Index attributes: what somebody did, and what was done to something. A kind without an id is in no index. */
+    auditIndexes: (actorId: string | null, resource: string, position: string) => ({
+      ...(actorId !== null && { gsi1PK: partition('AU', part(actorId)), gsi1SK: position }),
+      ...(resource.includes('/') && { gsi2PK: partition('AR', ...resource.split('/').map(part)), gsi2SK: position }),
+    }),
+    auditOfActor: (actorId: string) => ({ index: 'gsi1', PK: partition('AU', part(actorId)) }) as const,
+    auditOfResource: (resource: string) =>
+      ({ index: 'gsi2', PK: partition('AR', ...resource.split('/').map(part)) }) as const,
+    auditDay: (day: string): Key => key(join(day), 'AD'),
+    auditDays: (from: string, to: string) => ({ PK: partition('AD'), between: [join(from), join(to)] as const }),
+    auditSeal: (day: string): Key => key(join(day), 'AM'),
+    auditSeals: (from: string, to: string) => ({ PK: partition('AM'), between: [join(from), join(to)] as const }),
     listedUser: (userId: string, email: string) => ({ gsi1PK: partition('USERS'), gsi1SK: `${email}#${userId}` }),
   };
 }
@@ -126,6 +142,12 @@ export const parkedSince = (ms: number, key: Key) => ({
 /** The directory of tenants. */
 export const directory = () => ({ PK: join('SYS', 'TENANTS') });
 export const directoryEntry = (tenantId: TenantId): Key => ({ ...directory(), SK: join(tenantId) });
+
+/** The directory of audit trails. */
+export const auditTrails = () => ({ PK: join('SYS', 'AUDIT') });
+/** Whose trail an entry of the directory is. */
+export const trailOwner = (SK: string): TenantId | null => (SK === PLATFORM ? PLATFORM : parseTenantId(SK));
+export const auditTrail = (tenantId: TenantId): Key => ({ ...auditTrails(), SK: join(tenantId) });
 
 /** Which hour a due row of the usage table is; null for a row no closer of this version knows. */
 export function parseDueHour({ PK, SK }: { readonly PK: string; readonly SK: string }) {

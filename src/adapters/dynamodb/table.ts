@@ -174,13 +174,19 @@ export function openTable(doc: DynamoDBDocumentClient, TableName: string, clock:
     };
   }
 
+  /** One request of a query: the rows it found, and where the next one begins; null at the query's end. */
+  async function page<T extends Item>(query: Query, start: Record<string, unknown> | null = null) {
+    const { Items = [], LastEvaluatedKey } = await doc.send(new QueryCommand(queryInput(query, start ?? undefined)));
+    return { rows: Items.filter((item) => alive(item, clock)) as T[], next: LastEvaluatedKey ?? null };
+  }
+
   /** The rows of a query, page by page as they are read. `limit` is the size of a page, not of the result. */
   async function* rows<T extends Item>(query: Query): AsyncGenerator<T> {
-    let start: Record<string, unknown> | undefined;
+    let start: Record<string, unknown> | null = null;
     do {
-      const { Items = [], LastEvaluatedKey } = await doc.send(new QueryCommand(queryInput(query, start)));
-      for (const item of Items) if (alive(item, clock)) yield item as T;
-      start = LastEvaluatedKey;
+      const read: { rows: T[]; next: Record<string, unknown> | null } = await page<T>(query, start);
+      yield* read.rows;
+      start = read.next;
     } while (start);
   }
 
@@ -238,5 +244,5 @@ export function openTable(doc: DynamoDBDocumentClient, TableName: string, clock:
     });
   }
 
-  return { get, create, replace, put, update, exchange, remove, rows, take, getMany, removeMany };
+  return { get, create, replace, put, update, exchange, remove, page, rows, take, getMany, removeMany };
 }

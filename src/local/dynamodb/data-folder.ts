@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { acquireFileLock, LockHeldError } from './file-lock.ts';
+import { acquireFileLock, LockHeldError } from '../../kernel/file-lock.ts';
 
 /** A folder that belongs to this process until `release`. */
 export interface DataFolder {
