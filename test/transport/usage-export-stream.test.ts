@@ -111,12 +111,14 @@ describe('a download', () => {
     world.requests.filter(({ operation, phase }) => operation === 'QueryCommand' && phase === 'sent').length;
   /** The number of queries once it has not grown for a while. */
   async function settled(): Promise<number> {
-    for (let before = -1; ;) {
+    let before = queries();
+    for (let quiet = 0; quiet < 4; ) {
+      await pause(300);
       const now = queries();
-      if (now === before) return now;
+      quiet = now === before ? quiet + 1 : 0;
       before = now;
-      await pause(400);
     }
+    return before;
   }
   const begin = (): Promise<Download> =>
     beginDownload(world.url + exportPath({ ...some.period, format: 'jsonl' }), world.acme.admin.headers);
