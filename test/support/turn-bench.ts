@@ -312,7 +312,7 @@ export async function passTime<T>(clock: TestClock, work: Promise<T>): Promise<P
     return result;
   });
   // The store answers in its own time, however busy the machine is: that bounds the steps, not their number.
-  for (const until = performance.now() + 25_000; !ended && performance.now() < until; ) await clock.advance(50);
+  for (const until = performance.now() + 25_000; !ended && performance.now() < until;) await clock.advance(50);
   if (!ended) throw new Error('It did not end, however much time passed.');
   return outcome;
 }

@@ -112,7 +112,7 @@ describe('a download', () => {
   /** The number of queries once it has not grown for a while. */
   async function settled(): Promise<number> {
     let before = queries();
-    for (let quiet = 0; quiet < 4; ) {
+    for (let quiet = 0; quiet < 4;) {
       await pause(300);
       const now = queries();
       quiet = now === before ? quiet + 1 : 0;
