@@ -3,9 +3,8 @@ import { createEventQueue, type EventQueue } from '../kernel/event-queue.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import type { LiveUsage, UsageWindow } from './model.ts';
 import { DAY_MS, MINUTE_MS, type Span } from './periods.ts';
-import type { QuotaStore, TokenLimits, UsageChanges, UsageStore } from './ports.ts';
+import type { BaseTally, QuotaStore, TokenLimits, UsageChanges, UsageStore } from './ports.ts';
 import { readTally } from './reading.ts';
-import type { Tally } from './tally.ts';
 
 /** The counters of a tenant are read and pushed at most this often, however much changes. */
 export const PUSH_EVERY_MS = 1_000;
@@ -31,13 +30,12 @@ function monthOf(now: number): Span {
 
 /** Reads the present counters. The days before today are kept for a minute. */
 function createReader({ tenantId, store, quota }: LiveUsageSource, clock: Clock) {
-  let earlier: { readonly start: number; readonly end: number; readonly at: number; readonly tally: Tally } | null =
-    null;
+  let earlier: (Span & { readonly at: number; readonly tally: BaseTally }) | null = null;
 
-  async function earlierDays(start: number, end: number): Promise<Tally> {
+  async function earlierDays(start: number, end: number): Promise<BaseTally> {
     const stands = earlier?.start === start && earlier.end === end && clock.now() - earlier.at < EARLIER_KEPT_MS;
     if (earlier && stands) return earlier.tally;
-    const tally = await readTally(store, { start, end }, { users: false });
+    const tally = await readTally(store, { start, end });
     earlier = { start, end, at: clock.now(), tally };
     return tally;
   }
@@ -47,11 +45,11 @@ function createReader({ tenantId, store, quota }: LiveUsageSource, clock: Clock)
     const [day, month] = [dayOf(now), monthOf(now)];
     const date = isoTime(now);
     const [today, before, used] = await Promise.all([
-      readTally(store, { start: day.start, end: now + 1 }, { users: false }),
+      readTally(store, { start: day.start, end: now + 1 }),
       earlierDays(month.start, day.start),
       quota.state(date.slice(0, 7), date.slice(8, 10)),
     ]);
-    const window = (span: Span, tallies: readonly Tally[], limit: number | null, taken: number): UsageWindow => ({
+    const window = (span: Span, tallies: readonly BaseTally[], limit: number | null, taken: number): UsageWindow => ({
       start: isoTime(span.start),
       invocations: tallies.reduce((sum, { services }) => sum + services.RUNTIME.calls, 0),
       inputTokens: tallies.reduce((sum, { input }) => sum + input, 0),

@@ -1,5 +1,5 @@
 import { contains, DAY_MS, intersection, MINUTE_MS, periodEnd, periodStart, without, type Span } from './periods.ts';
-import type { PeriodHead, UsageStore } from './ports.ts';
+import type { BaseTally, PeriodHead, UsageStore } from './ports.ts';
 import { addTo, emptyTally, tallyOf, timeOf, type Tally } from './tally.ts';
 
 type ClosedHead = PeriodHead & { readonly closed: NonNullable<PeriodHead['closed']> };
@@ -12,9 +12,12 @@ const hourSpan = (name: string): Span => ({ start: periodStart(name), end: perio
 const daySpan = (name: string): Span => ({ start: periodStart(name), end: periodEnd('DAY', name) });
 const isEmpty = ({ start, end }: Span): boolean => start >= end;
 
-export interface ReadOptions {
-  /** Whether the tallies have their users too, which costs reads of their own. */
-  readonly users: boolean;
+/** What was read of spans. */
+export interface Reading {
+  /** The sums of each span. */
+  readonly tallies: readonly BaseTally[];
+  /** The same with their users, for which no more is read than the users of what was found closed. */
+  withUsers(): Promise<readonly Tally[]>;
 }
 
 /** Spans that follow one another, and the tally of each. */
@@ -40,7 +43,7 @@ function createBuckets(borders: readonly number[]) {
       const index = indexOf(span.start);
       return span.start >= (borders[0] ?? 0) && index < tallies.length && contains(spanOf(index), span);
     },
-    at: (ms: number): Tally => tallies[indexOf(ms)] ?? emptyTally(),
+    at: (ms: number, of: readonly Tally[] = tallies): Tally => of[indexOf(ms)] ?? emptyTally(),
   };
 }
 
@@ -48,18 +51,14 @@ function createBuckets(borders: readonly number[]) {
  * The sums of the spans between borders, exact to the millisecond: closed days where a span covers them, closed hours and minutes
  * towards its ends, and single events only within minutes that a border cuts and within hours that are open.
  */
-export async function readTallies(
-  store: UsageStore,
-  borders: readonly number[],
-  { users }: ReadOptions,
-): Promise<readonly Tally[]> {
+export async function readTallies(store: UsageStore, borders: readonly number[]): Promise<Reading> {
   const buckets = createBuckets(borders);
+  /** What was added without its users. */
+  const userless: { readonly kind: 'DAY' | 'HOUR'; readonly generations: ReadonlyMap<string, number> }[] = [];
 
-  async function addClosed(kind: 'DAY' | 'HOUR', heads: readonly ClosedHead[]) {
-    for (const { name, closed } of heads) addTo<Omit<Tally, 'users'>>(buckets.at(periodStart(name)), closed.tally);
-    if (!users || heads.length === 0) return;
-    for (const [name, part] of await store.readParts(kind, 'USERS', generationsOf(heads)))
-      addTo(buckets.at(periodStart(name)).users, part);
+  function addClosed(kind: 'DAY' | 'HOUR', heads: readonly ClosedHead[]) {
+    for (const { name, closed } of heads) addTo<BaseTally>(buckets.at(periodStart(name)), closed.tally);
+    if (heads.length > 0) userless.push({ kind, generations: generationsOf(heads) });
   }
 
   async function addEvents(span: Span) {
@@ -87,8 +86,8 @@ export async function readTallies(
     const heads = await store.heads('HOUR', rest);
     const closed = heads.filter(isClosed);
     const held = closed.filter(({ name }) => contains(rest, hourSpan(name)) && buckets.hold(hourSpan(name)));
+    addClosed('HOUR', held);
     await Promise.all([
-      addClosed('HOUR', held),
       addPartOfHours(closed.filter((head) => !held.includes(head))),
       ...heads.filter((head) => !isClosed(head)).map(({ name }) => addEvents(intersection(hourSpan(name), rest))),
     ]);
@@ -97,12 +96,23 @@ export async function readTallies(
   const days = buckets.widestMs >= DAY_MS ? await store.heads('DAY', buckets.whole) : [];
   const held = days.filter(isClosed).filter(({ name }) => buckets.hold(daySpan(name)));
   const spans = held.map(({ name }) => daySpan(name));
-  await Promise.all([addClosed('DAY', held), ...without(buckets.whole, spans).map(addHours)]);
-  return buckets.tallies;
+  addClosed('DAY', held);
+  await Promise.all(without(buckets.whole, spans).map(addHours));
+  return {
+    tallies: buckets.tallies,
+    async withUsers() {
+      const whole = buckets.tallies.map((tally) => ({ ...tally, users: addTo(emptyTally().users, tally.users) }));
+      const read = userless.map(({ kind, generations }) => store.readParts(kind, 'USERS', generations));
+      for (const parts of await Promise.all(read)) {
+        for (const [name, users] of parts) addTo(buckets.at(periodStart(name), whole).users, users);
+      }
+      return whole;
+    },
+  };
 }
 
-/** The sums of one span of time. */
-export async function readTally(store: UsageStore, { start, end }: Span, options: ReadOptions): Promise<Tally> {
-  const [tally = emptyTally()] = await readTallies(store, [start, end], options);
+/** The sums of one span of time, users aside. */
+export async function readTally(store: UsageStore, { start, end }: Span): Promise<BaseTally> {
+  const [tally = emptyTally()] = (await readTallies(store, [start, end])).tallies;
   return tally;
 }

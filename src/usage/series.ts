@@ -3,6 +3,7 @@ import { isoTime } from '../kernel/clock.ts';
 import { badInput } from '../kernel/errors.ts';
 import type { UsagePoint } from './model.ts';
 import { tokenTotals } from './summary.ts';
+import type { BaseTally } from './ports.ts';
 import type { Tally, TokenCounters } from './tally.ts';
 
 export const POINTS_MAX = 1_000;
@@ -47,12 +48,15 @@ export function checkFilter(filter: SeriesFilter | null | undefined): SeriesFilt
   return filter ?? {};
 }
 
+/** With its users where the series is one user's. */
+type SeriesTally = BaseTally & Partial<Pick<Tally, 'users'>>;
+
 const NOTHING: TokenCounters = { input: 0, output: 0 };
 const NANO = 1e9;
 
 /** What a tally says of the agent, model or user a series is limited to; null where nobody counts that. */
 function countsOf(
-  tally: Tally,
+  tally: SeriesTally,
   { agentId, modelId, userId }: SeriesFilter,
 ): Omit<UsagePoint, 'tenantId' | 'start' | 'end'> {
   if (agentId != null) {
@@ -65,7 +69,7 @@ function countsOf(
     return { tokens: tokenTotals(model ?? NOTHING), turns: null, invocations: null, costUsd };
   }
   if (userId != null) {
-    const user = tally.users[userId];
+    const user = tally.users?.[userId];
     return { tokens: tokenTotals(user ?? NOTHING), turns: user?.turns ?? 0, invocations: null, costUsd: null };
   }
   const nanoUsd = Object.values(tally.models).reduce((sum, model) => sum + model.nanoUsd, 0);
@@ -76,7 +80,7 @@ function countsOf(
 export const pointsOf = (
   tenantId: UsagePoint['tenantId'],
   borders: readonly number[],
-  tallies: readonly Tally[],
+  tallies: readonly SeriesTally[],
   filter: SeriesFilter,
 ): UsagePoint[] =>
   tallies.map((tally, index) => ({

@@ -15,9 +15,10 @@ import type {
 import { checkPeriod } from './periods.ts';
 import type { UsageStore } from './ports.ts';
 import type { PriceTable } from './prices.ts';
-import { readTallies, readTally } from './reading.ts';
+import { readTallies } from './reading.ts';
 import { checkFilter, pointsOf, seriesBorders, type SeriesBucket, type SeriesFilter } from './series.ts';
 import { summaryOf, tokenTotals, userRows } from './summary.ts';
+import { emptyTally } from './tally.ts';
 
 export const USERS_SHOWN_MAX = 1_000;
 
@@ -90,23 +91,26 @@ export function createUsageService({ tenantId, store, prices, changed }: UsageSe
     async summary(start, end) {
       checkPeriod(start, end);
       const span = { start: start.getTime(), end: end.getTime() };
-      const users = once(async () => userRows(tenantId, (await readTally(store, span, { users: true })).users));
+      const reading = await readTallies(store, [span.start, span.end]);
+      const [tally = emptyTally()] = reading.tallies;
+      const users = once(async () => (await reading.withUsers()).flatMap((each) => userRows(tenantId, each.users)));
       const period = { tenantId, start: isoTime(span.start), end: isoTime(span.end) };
-      return summaryOf(period, await readTally(store, span, { users: false }), users);
+      return summaryOf(period, tally, users);
     },
 
     async series({ start, end, bucket, timeZone, filter }) {
       checkPeriod(start, end);
       const only = checkFilter(filter);
       const borders = seriesBorders({ start, end }, bucket, timeZone);
-      const tallies = await readTallies(store, borders, { users: only.userId != null });
+      const reading = await readTallies(store, borders);
+      const tallies = only.userId == null ? reading.tallies : await reading.withUsers();
       return pointsOf(tenantId, borders, tallies, only);
     },
 
     async ofUser(userId, start, end) {
       checkPeriod(start, end);
-      const { users } = await readTally(store, { start: start.getTime(), end: end.getTime() }, { users: true });
-      const { turns, ...tokens } = users[userId] ?? { turns: 0, input: 0, output: 0 };
+      const [tally] = await (await readTallies(store, [start.getTime(), end.getTime()])).withUsers();
+      const { turns, ...tokens } = tally?.users[userId] ?? { turns: 0, input: 0, output: 0 };
       return { tenantId, userId, turns, tokens: tokenTotals(tokens) };
     },
 

@@ -11,6 +11,7 @@ import {
   type UsageSummary,
   type UserUsage,
 } from './model.ts';
+import type { BaseTally } from './ports.ts';
 import { quantile, type LatencySketch } from './sketch.ts';
 import type { CallCounters, Tally, TargetCounters, TokenCounters } from './tally.ts';
 
@@ -94,7 +95,11 @@ export interface UsagePeriod {
 }
 
 /** What a tally says of a period. The users are read when they are asked for: what they cost to read grows with their number. */
-export function summaryOf(period: UsagePeriod, tally: Tally, users: () => Promise<readonly UserUsage[]>): UsageSummary {
+export function summaryOf(
+  period: UsagePeriod,
+  tally: BaseTally,
+  users: () => Promise<readonly UserUsage[]>,
+): UsageSummary {
   const { turns, conversations } = tally;
   const models = modelRows(tally.models);
   return {
