@@ -7,6 +7,7 @@ import { supervise } from './supervisor.ts';
 import type { Supervisor } from './supervisor.ts';
 import { startStoreWorker, WORKER_URL } from './worker-handle.ts';
 import type { StoreWorker } from './worker-handle.ts';
+import { startTimeToLive } from './time-to-live.ts';
 
 export type { RepairReport } from './index-repair.ts';
 
@@ -43,7 +44,7 @@ export interface LocalDynamoDb {
 }
 
 /**
- * Starts a DynamoDB engine in this process and resolves once it answers requests.
+ * Starts a DynamoDB engine in this process and resolves once it answers requests. Items whose `ttl` is over are deleted, as time to live does.
  *
  * With a `dataDir` no acknowledged write is lost when the engine or the whole process is killed (the writes are with
  * the operating system then; a power failure may take the last of them). The worker thread keeps a fault in the
@@ -69,16 +70,26 @@ export const startLocalDynamoDb = async (options: LocalDynamoDbOptions = {}): Pr
       onRestart: () => onEvent({ type: 'restarted', dataLost: folder === undefined }),
       onGiveUp: (crashes, error) => onEvent({ type: 'gave-up', crashes, error }),
     });
-    return { endpoint: endpointOf(host, first.port), close: closeOnce(supervisor, folder) };
+    const stopDeleting = startTimeToLive(host, first.port, clock);
+    return { endpoint: endpointOf(host, first.port), close: closeOnce({ supervisor, folder, stopDeleting }) };
   } catch (error) {
     folder?.release(false);
     throw error;
   }
 };
 
-const closeOnce = (supervisor: Supervisor, folder: DataFolder | undefined): (() => Promise<void>) => {
+interface Running {
+  readonly supervisor: Supervisor;
+  readonly folder: DataFolder | undefined;
+  readonly stopDeleting: () => Promise<void>;
+}
+
+const closeOnce = ({ supervisor, folder, stopDeleting }: Running): (() => Promise<void>) => {
   let closing: Promise<void> | undefined;
-  return () => (closing ??= supervisor.stop().then((clean) => folder?.release(clean)));
+  return () =>
+    (closing ??= stopDeleting()
+      .then(() => supervisor.stop())
+      .then((clean) => folder?.release(clean)));
 };
 
 const endpointOf = (host: string, port: number): string => `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
