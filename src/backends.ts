@@ -12,6 +12,7 @@ import { demoAgentDefinitions } from './local/demo-data.ts';
 import { startLocalDynamoDb } from './local/dynamodb/engine.ts';
 import { loadSecrets } from './local/secrets.ts';
 import type { Logger } from './server/log.ts';
+import { createUsageRetention } from './usage/retention.ts';
 
 /** What the embedded parts are called with: they check signatures as little as they check who is asking. */
 const EMBEDDED_CREDENTIALS = { accessKeyId: 'embedded', secretAccessKey: 'embedded' };
@@ -36,7 +37,14 @@ const NO_EMULATOR: Pick<BedrockEmulator, 'served' | 'close'> = { ...NOTHING_TO_C
 /** DynamoDB, the engine inside this process or the real one, and what the installation keeps to itself. */
 export async function openStorage(config: Config, { clock, log, onDynamoDbRequest }: Surroundings) {
   const { region, tablePrefix, storage, dataDir } = config;
-  const common = { region, tablePrefix, clock, ...(onDynamoDbRequest && { onRequest: onDynamoDbRequest }) };
+  const usageRetention = createUsageRetention(config.usageRetention);
+  const common = {
+    region,
+    tablePrefix,
+    usageRetention,
+    clock,
+    ...(onDynamoDbRequest && { onRequest: onDynamoDbRequest }),
+  };
   if (storage.kind === 'dynamodb') {
     if (!config.secrets) throw new Error('The configuration has no secrets.');
     const { cursorSecret } = config.secrets;

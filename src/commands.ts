@@ -122,8 +122,9 @@ export async function reconcileUsage(
     if (values.tenant !== undefined && only === null) throw new Error('--tenant is no tenant.');
     for await (const tenantId of db.tenants.ids()) {
       if (only !== null && tenantId !== only) continue;
-      const { hours, days, changed } = await reconcile(db.forTenant(tenantId).usage, { start, end }, clock);
+      const { hours, days, expired, changed } = await reconcile(db.forTenant(tenantId).usage, { start, end }, clock);
       say(`${tenantId}: ${hours} hours and ${days} days closed.`);
+      if (expired > 0) say(`  ${expired} hours are left as they are: their events are not kept any more.`);
       for (const { name, before, after } of changed)
         say(`  ${name}: ${before === null ? 'was open' : `${before} tokens`}, now ${after} tokens`);
     }

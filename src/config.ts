@@ -48,6 +48,13 @@ export interface Config {
   readonly webhooksToLoopback: boolean;
   /** What models cost; null: nothing is known, and every token is unpriced. */
   readonly prices: PricesFile | null;
+  /** For how many days usage is kept: its events, and the sums of hours and days. */
+  readonly usageRetention: {
+    readonly turns: number;
+    readonly signIns: number;
+    readonly hours: number;
+    readonly days: number;
+  };
   /** Turns that run, and that wait, at the same time in one process. */
   readonly queue: {
     readonly runningMax: number;
@@ -79,6 +86,10 @@ const DEMO_PASSWORD_DEFAULT = 'demo-demo-demo';
 const whole = (min: number, max: number, byDefault: number) =>
   z.coerce.number().int().min(min).max(max).default(byDefault);
 const flag = z.enum(['true', 'false']).transform((text) => text === 'true');
+
+const RETENTION_DEFAULT = 'turns=400,sign-ins=400,hours=800,days=3650';
+/** At least a week: an hour is closed a second time a day after its end, also where all was down for some days. */
+const RETENTION = /^((turns|sign-ins|hours|days)=([7-9]|[1-9]\d{1,3})(,|$))*$/;
 
 const environment = z.object({
   ...httpEnvironment,
@@ -117,6 +128,10 @@ const environment = z.object({
     .default('80,100'),
   WEBHOOKS_TO_LOOPBACK: flag.optional(),
   PRICES_FILE: z.string().min(1).optional(),
+  USAGE_RETENTION_DAYS: z
+    .string()
+    .regex(RETENTION, `Write it like ${RETENTION_DEFAULT}, with days from 7 to 9999`)
+    .default(RETENTION_DEFAULT),
   GENERATIONS_MAX: whole(1, 10_000, 100),
   GENERATIONS_PER_TENANT_MAX: whole(1, 10_000, 60),
   QUEUE_MAX: whole(0, 100_000, 1_000),
@@ -262,6 +277,7 @@ function derive(env: Environment, faults: string[]): Config {
     alertPercentages: [...new Set(env.USAGE_ALERT_PERCENTAGES.split(',').map(Number))].sort((a, b) => a - b),
     webhooksToLoopback: env.WEBHOOKS_TO_LOOPBACK ?? embedded,
     prices: readPrices(env.PRICES_FILE, faults),
+    usageRetention: retentionOf(env.USAGE_RETENTION_DAYS, faults),
     queue: {
       runningMax: env.GENERATIONS_MAX,
       runningPerTenantMax: env.GENERATIONS_PER_TENANT_MAX,
@@ -293,6 +309,17 @@ const weightsOf = (text: string): ReadonlyMap<string, number> =>
       return tenant && weight ? [[tenant, Number(weight)]] : [];
     }),
   );
+
+/** What is not named keeps its default. */
+function retentionOf(text: string, faults: string[]): Config['usageRetention'] {
+  const days = new Map(`${RETENTION_DEFAULT},${text}`.split(',').map((part) => part.split('=') as [string, string]));
+  const of = (name: string) => Number(days.get(name));
+  const kept = { turns: of('turns'), signIns: of('sign-ins'), hours: of('hours'), days: of('days') };
+  if (kept.hours < Math.max(kept.turns, kept.signIns))
+    faults.push('USAGE_RETENTION_DAYS: hours lead to their events, so they are kept at least as long');
+  if (kept.days < kept.hours) faults.push('USAGE_RETENTION_DAYS: days are kept at least as long as hours');
+  return kept;
+}
 
 function storageOf({ STORAGE, DYNAMODB_ENDPOINT }: Environment, faults: string[]): Config['storage'] {
   if (STORAGE === 'embedded' && DYNAMODB_ENDPOINT)

@@ -29,6 +29,7 @@ export async function closeHour(store: UsageStore, hour: string, clock: Clock): 
       addTo((minutes[minute] ??= emptyTally()), tally);
       addTo(total, tally);
     }
+    if (!store.canClose('HOUR', hour)) return false; // asked after the reading: some may have gone meanwhile
     await Promise.all([
       store.writePart('HOUR', hour, closing.generation, 'MINUTES', minutes),
       store.writePart('HOUR', hour, closing.generation, 'USERS', total.users),
@@ -56,6 +57,7 @@ export async function closeDay(store: UsageStore, day: string, clock: Clock): Pr
       addTo<BaseTally>(total, closed.tally);
     }
     for (const users of (await store.readParts('HOUR', 'USERS', generations)).values()) addTo(total.users, users);
+    if (!store.canClose('DAY', day)) return false;
     await store.writePart('DAY', day, closing.generation, 'USERS', total.users);
     const result = { tally: baseOf(total), dueAt: null };
     if (!(await store.finishClosing('DAY', day, closing, result))) continue;
@@ -68,6 +70,8 @@ export async function closeDay(store: UsageStore, day: string, clock: Clock): Pr
 export interface Reconciliation {
   readonly hours: number;
   readonly days: number;
+  /** Hours that are left as they are: not all of their events are kept any more. */
+  readonly expired: number;
   /** The periods whose sums are not what they were, in tokens; null: it was open. */
   readonly changed: readonly { readonly name: string; readonly before: number | null; readonly after: number }[];
 }
@@ -78,11 +82,16 @@ const tokensOf = (head: PeriodHead | undefined): number | null =>
 /** Closes every hour of a span that is over, whatever its state, and the days they complete, and says what that changed. */
 export async function reconcile(store: UsageStore, span: Span, clock: Clock): Promise<Reconciliation> {
   const over = { start: span.start, end: Math.min(span.end, clock.now() - CLOSE_AFTER_MS) };
-  if (over.start >= over.end) return { hours: 0, days: 0, changed: [] };
+  if (over.start >= over.end) return { hours: 0, days: 0, expired: 0, changed: [] };
   const changed: { name: string; before: number | null; after: number }[] = [];
   const days = new Set<string>();
   let hours = 0;
+  let expired = 0;
   for (const before of await store.heads('HOUR', over)) {
+    if (!store.canClose('HOUR', before.name)) {
+      expired++;
+      continue;
+    }
     if (periodEnd('HOUR', before.name) > over.end || !(await closeHour(store, before.name, clock))) continue;
     hours++;
     days.add(before.name.slice(0, 8));
@@ -91,7 +100,7 @@ export async function reconcile(store: UsageStore, span: Span, clock: Clock): Pr
     if (was !== is) changed.push({ name: before.name, before: was, after: is ?? 0 });
   }
   const closed = await Promise.all([...days].map((day) => closeDay(store, day, clock)));
-  return { hours, days: closed.filter(Boolean).length, changed };
+  return { hours, days: closed.filter(Boolean).length, expired, changed };
 }
 
 export interface UsageCloserLog {
@@ -111,7 +120,8 @@ export function createUsageCloser({ due, storeOf, clock, log }: UsageCloserDepen
     for (const work of await due.due(clock.now())) {
       try {
         const store = storeOf(work.tenantId);
-        if (await closeHour(store, work.hour, clock)) {
+        if (!store.canClose('HOUR', work.hour)) await store.closeNoMore('HOUR', work.hour);
+        else if (await closeHour(store, work.hour, clock)) {
           await closeDay(store, periodName('DAY', periodStart(work.hour)), clock);
         }
       } catch (error) {

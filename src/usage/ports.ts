@@ -37,7 +37,8 @@ export interface StoredEvent {
 export interface UsageStore {
   /**
    * Stores an event; one that is stored already stays as it is. An event whose hour is over opens that hour and its day again.
-   * It is done only when it returns: repeating it after a crash repairs whatever is missing.
+   * It is done only when it returns: repeating it after a crash repairs whatever is missing. An event that would not be kept any more
+   * is not stored, and a period that cannot be closed any more is not opened.
    */
   record(event: UsageEvent): Promise<void>;
   /** The events whose time lies in [startMs, endMs), in no particular order. */
@@ -53,6 +54,10 @@ export interface UsageStore {
   }): AsyncIterable<StoredEvent>;
   /** The hours or days with events that lie, wholly or in part, in the span; in order. */
   heads(kind: PeriodKind, span: Span): Promise<readonly PeriodHead[]>;
+  /** Whether everything that a period is the sum of is still kept: else closing it would wipe what is known of it. */
+  canClose(kind: PeriodKind, name: string): boolean;
+  /** Has a period not looked at any more. */
+  closeNoMore(kind: PeriodKind, name: string): Promise<void>;
   /** Begins to close a period: a later closing takes over from an earlier one that is not finished. */
   beginClosing(kind: PeriodKind, name: string): Promise<Closing>;
   writePart<P extends keyof PeriodParts>(
@@ -77,6 +82,16 @@ export interface UsageStore {
     part: P,
     generations: ReadonlyMap<string, number>,
   ): Promise<ReadonlyMap<string, PeriodParts[P]>>;
+}
+
+/** Until when usage is kept, in milliseconds since the Unix epoch: from that moment on it is there no longer. */
+export interface UsageRetention {
+  /** An event of an hour. All of one kind in an hour go together. */
+  eventUntil(kind: UsageEvent['kind'], hour: string): number;
+  /** The sums of a period. */
+  sumsUntil(kind: PeriodKind, name: string): number;
+  /** Until when everything is there that a period is the sum of. */
+  closableUntil(kind: PeriodKind, name: string): number;
 }
 
 /** Tells every instance that a tenant's counters are not what they were. Best effort: what is lost, the next change brings. */

@@ -185,7 +185,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     from: 'src/adapters/dynamodb/usage-store.ts',
     to: 'src/usage/periods.ts',
     kind: 'value',
-    names: ['CLOSE_AFTER_MS', 'CLOSE_AGAIN_MS', 'periodEnd', 'periodName'],
+    names: ['CLOSE_AFTER_MS', 'CLOSE_AGAIN_MS', 'periodEnd', 'periodName', 'PeriodKind'],
   },
   {
     from: 'src/adapters/dynamodb/period-store.ts',

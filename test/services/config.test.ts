@@ -37,3 +37,18 @@ it('limits of agents are read as numbers, and checked', () => {
   });
   expect(() => readConfig({ AGENT_RETRY_BASE_MS: '0' })).toThrow('AGENT_RETRY_BASE_MS');
 });
+
+describe('the retention of usage', () => {
+  it('is read by name, and what is not named keeps its default', () => {
+    expect(readConfig({}).usageRetention).toEqual({ turns: 400, signIns: 400, hours: 800, days: 3650 });
+    const { usageRetention } = readConfig({ USAGE_RETENTION_DAYS: 'sign-ins=30,hours=500' });
+    expect(usageRetention).toEqual({ turns: 400, signIns: 30, hours: 500, days: 3650 });
+  });
+
+  it.each(['turns=6', 'turns', 'weeks=9', 'turns=9;hours=9', 'turns=801', 'hours=399', 'days=799', 'turns=-9'])(
+    'is refused as %s: unknown, too short, or shorter than what it leads to',
+    (text) => {
+      expect(() => readConfig({ USAGE_RETENTION_DAYS: text })).toThrow(/USAGE_RETENTION_DAYS/);
+    },
+  );
+});

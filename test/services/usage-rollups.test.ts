@@ -277,6 +277,6 @@ it('reconciling closes what is over, and says what that changed', async () => {
   const first = await reconcile(store, span, clock);
   expect(first).toMatchObject({ hours: 2, days: 1 });
   expect(first.changed.map(({ before }) => before)).toEqual([null, null]);
-  expect(await reconcile(store, span, clock)).toEqual({ hours: 2, days: 1, changed: [] });
+  expect(await reconcile(store, span, clock)).toEqual({ hours: 2, days: 1, expired: 0, changed: [] });
   expect(await collect(store.events(START, START + DAY_MS))).toHaveLength(2);
 });

@@ -44,6 +44,8 @@ function listStore(events: UsageEvent[] = []): UsageStore & { readonly list: Usa
     ordered() {
       throw new Error('nothing is exported here');
     },
+    canClose: () => true,
+    closeNoMore: never,
     ...{ beginClosing: never, writePart: never, finishClosing: never, dropOldParts: never, readParts: never },
   };
 }

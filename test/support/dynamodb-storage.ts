@@ -18,6 +18,7 @@ export interface Storage {
   /** Stores as the product has them; each call is another process with a holder of its own. */
   connect(options?: {
     readonly clock?: Clock;
+    readonly usageRetention?: NonNullable<DynamoDbOptions['usageRetention']>;
     readonly proxy?: LossyProxy;
     readonly onRequest?: NonNullable<DynamoDbOptions['onRequest']>;
   }): DynamoDb;
@@ -51,13 +52,14 @@ export async function openStorage(endpoint: string, release: () => Promise<void>
   const client = new DynamoDBClient({ ...ACCESS, endpoint });
   const doc = DynamoDBDocumentClient.from(client);
 
-  const connect: Storage['connect'] = ({ clock = systemClock, proxy, onRequest } = {}) => {
+  const connect: Storage['connect'] = ({ clock = systemClock, usageRetention, proxy, onRequest } = {}) => {
     const db = createDynamoDb({
       ...ACCESS,
       endpoint: proxy?.endpoint ?? endpoint,
       tablePrefix,
       cursorSecret: 'a secret of the contract tests, 32 characters and more',
       clock,
+      ...(usageRetention && { usageRetention }),
       ...(onRequest && { onRequest }),
     });
     opened.push(db);

@@ -6,6 +6,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { Clock } from '../../kernel/clock.ts';
 import { createCursors, type Cursors } from '../../tenancy/cursor.ts';
 import { PLATFORM, type TenantId } from '../../tenancy/tenant-id.ts';
+import type { UsageRetention } from '../../usage/ports.ts';
 import { createAlertStore, createDueAlerts } from './alert-store.ts';
 import { createAuditTrails } from './audit-store.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
@@ -42,6 +43,8 @@ export interface DynamoDbOptions {
   readonly tablePrefix: string;
   readonly cursorSecret: string;
   readonly clock: Clock;
+  /** Left out: all usage is kept. */
+  readonly usageRetention?: UsageRetention;
   /** Told of every request when it is sent and when it is answered. */
   readonly onRequest?: (request: DynamoDbRequest) => void;
 }
@@ -50,6 +53,9 @@ export interface DynamoDbOptions {
 const CONNECTION_TIMEOUT_MS = 3_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 const SOCKETS_MAX = 128;
+
+const forEver = () => Infinity;
+const KEEP_ALL: UsageRetention = { eventUntil: forEver, sumsUntil: forEver, closableUntil: forEver };
 
 export type DynamoDb = ReturnType<typeof createDynamoDb>;
 export type TenantData = ReturnType<DynamoDb['forTenant']>;
@@ -95,7 +101,7 @@ function tableOf(input: object): string {
 
 /** The stores on DynamoDB. A tenant's are made for that tenant, by `forTenant`, and take no tenant after that. */
 export function createDynamoDb(options: DynamoDbOptions) {
-  const { tablePrefix, clock, cursorSecret } = options;
+  const { tablePrefix, clock, cursorSecret, usageRetention: kept = KEEP_ALL } = options;
   const client = createClient(options);
   const names: TableNames = { app: `${tablePrefix}app`, usage: `${tablePrefix}usage`, audit: `${tablePrefix}audit` };
   const doc = DynamoDBDocumentClient.from(client, { marshallOptions: { removeUndefinedValues: true } });
@@ -125,7 +131,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
       passwords: createPasswordStore(rows, clock),
       userDirectory: createUserDirectory(rows, cursors, clock),
       sessions: createSessionStore(rows),
-      usage: createUsageStore({ tenantId, table: usage, keys }, markedHours, clock),
+      usage: createUsageStore({ tenantId, table: usage, keys }, { marked: markedHours, clock, kept }),
       quota: createQuotaStore({ tenantId, table: usage, keys }),
       alerts: createAlertStore({ tenantId, table: usage, keys }, cursors, clock),
       webhook: createWebhookStore(rows),

@@ -1,11 +1,12 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
+import type { Clock } from '../../kernel/clock.ts';
 import { periodName, type PeriodKind } from '../../usage/periods.ts';
-import type { BaseTally, DueHours, PeriodHead, UsageStore } from '../../usage/ports.ts';
+import type { BaseTally, DueHours, PeriodHead, UsageRetention, UsageStore } from '../../usage/ports.ts';
 import type { TenantRows } from './conversation-store.ts';
 import { dueRows } from './due-index.ts';
-import { absent, anyOf, equals } from './expressions.ts';
+import { absent, anyOf, equals, present } from './expressions.ts';
 import { dueRowAt, parseDueHour, type Key } from './keys.ts';
-import type { Item, Table } from './table.ts';
+import { keptUntil, type Item, type Table } from './table.ts';
 
 /** A row holds at most 400 KB. */
 const CHUNK_BYTES = 300 * 1024;
@@ -43,7 +44,12 @@ function headOf(row: HeadRow): PeriodHead {
 }
 
 /** The sums of one tenant's hours and days: a head for each, and beside it what is read on its own. */
-export function createPeriodStore({ table, keys }: TenantRows): Omit<UsageStore, 'record' | 'events' | 'ordered'> {
+export function createPeriodStore(
+  { table, keys }: TenantRows,
+  { clock, kept }: { readonly clock: Clock; readonly kept: UsageRetention },
+): Omit<UsageStore, 'record' | 'events' | 'ordered'> {
+  const until = (kind: PeriodKind, name: string) => keptUntil(kept.sumsUntil(kind, name));
+
   async function partRows(part: string, kind: PeriodKind, from: string, to: string): Promise<PartRow[]> {
     const rows: PartRow[] = [];
     for await (const row of table.rows<PartRow>(keys.usageParts(part, kind, from, to))) rows.push(row);
@@ -53,6 +59,8 @@ export function createPeriodStore({ table, keys }: TenantRows): Omit<UsageStore,
   const generationOf = ({ SK }: PartRow): number => Number(SK.split('#')[2]);
 
   return {
+    canClose: (kind, name) => clock.now() < kept.closableUntil(kind, name),
+
     async heads(kind, { start, end }) {
       const heads: PeriodHead[] = [];
       const query = keys.usagePeriods(kind, periodName(kind, start), periodName(kind, end - 1));
@@ -61,7 +69,10 @@ export function createPeriodStore({ table, keys }: TenantRows): Omit<UsageStore,
     },
 
     async beginClosing(kind, name) {
-      const result = await table.update<HeadRow>(keys.usagePeriod(kind, name), { add: { gen: 1 } });
+      const result = await table.update<HeadRow>(keys.usagePeriod(kind, name), {
+        set: until(kind, name),
+        add: { gen: 1 },
+      });
       const { gen = 0, late = 0 } = (result.done ? result.item : result.current) ?? {};
       return { generation: gen, late };
     },
@@ -70,7 +81,7 @@ export function createPeriodStore({ table, keys }: TenantRows): Omit<UsageStore,
       const bytes = pack(value);
       for (let index = 0; index * CHUNK_BYTES < bytes.length; index++) {
         const chunk = bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
-        await table.put(keys.usagePart(part, kind, name, generation, index), { chunk });
+        await table.put(keys.usagePart(part, kind, name, generation, index), { chunk, ...until(kind, name) });
       }
     },
 
@@ -87,6 +98,10 @@ export function createPeriodStore({ table, keys }: TenantRows): Omit<UsageStore,
         late === 0 ? anyOf(absent('late'), equals('late', 0)) : equals('late', late),
       );
       return result.done;
+    },
+
+    async closeNoMore(kind, name) {
+      await table.update(keys.usagePeriod(kind, name), { remove: ['duePK', 'dueSK'] }, present('duePK'));
     },
 
     async dropOldParts(kind, name, generation) {

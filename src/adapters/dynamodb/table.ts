@@ -51,6 +51,10 @@ const BATCH_WRITE_ROWS = 25;
 const BATCH_TRIES = 8;
 const BATCH_BACKOFF_MS = 20;
 
+/** The attribute by which a row is there no longer from a moment on; none for one that is kept for ever. */
+export const keptUntil = (ms: number): { readonly ttl?: number } =>
+  ms === Infinity ? {} : { ttl: Math.ceil(ms / 1000) };
+
 /** Time to live: seconds since the epoch. DynamoDB deletes late, so every read looks itself. */
 const alive = (item: Item | undefined, clock: Clock): boolean =>
   item !== undefined && !(typeof item['ttl'] === 'number' && item['ttl'] * 1000 <= clock.now());

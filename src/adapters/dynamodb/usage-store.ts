@@ -1,12 +1,12 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { ulidPrefix, ulidTime } from '../../kernel/ids.ts';
 import type { ServiceCalls, UsageEvent } from '../../usage/model.ts';
-import { CLOSE_AFTER_MS, CLOSE_AGAIN_MS, periodEnd, periodName } from '../../usage/periods.ts';
-import type { UsageStore } from '../../usage/ports.ts';
+import { CLOSE_AFTER_MS, CLOSE_AGAIN_MS, periodEnd, periodName, type PeriodKind } from '../../usage/periods.ts';
+import type { UsageRetention, UsageStore } from '../../usage/ports.ts';
 import type { TenantRows } from './conversation-store.ts';
 import { dueRowAt } from './keys.ts';
 import { createPeriodStore } from './period-store.ts';
-import type { Item } from './table.ts';
+import { keptUntil, type Item } from './table.ts';
 
 /** Hours read at the same time. */
 const HOURS_AT_ONCE = 8;
@@ -16,6 +16,13 @@ const PAGE_ROWS = 200;
 const HEADS_KEPT_MAX = 1_000;
 
 type EventRow = Item & UsageEvent;
+
+export interface UsageStoreOptions {
+  /** Names of the hours whose heads this process has written. */
+  readonly marked: Set<string>;
+  readonly clock: Clock;
+  readonly kept: UsageRetention;
+}
 
 /** The form of the rows this version writes. */
 const VERSION = 2;
@@ -53,14 +60,17 @@ const hourOf = (ms: number): string => periodName('HOUR', ms);
  * again meets the same row whatever the time is then. The head of an hour says that it has events, so that a long period is not
  * read hour by hour; it is written before the event, because an event without it would never be found.
  */
-export function createUsageStore(rows: TenantRows, marked: Set<string>, clock: Clock): UsageStore {
+export function createUsageStore(rows: TenantRows, options: UsageStoreOptions): UsageStore {
   const { table, keys } = rows;
+  const { marked, clock, kept } = options;
+  const periods = createPeriodStore(rows, { clock, kept });
+  const sumsUntil = (kind: PeriodKind, name: string) => keptUntil(kept.sumsUntil(kind, name));
 
   async function mark(hour: string) {
     const key = keys.usagePeriod('HOUR', hour);
     const name = `${key.PK} ${hour}`;
     if (marked.has(name)) return;
-    await table.create(key, dueRowAt(periodEnd('HOUR', hour) + CLOSE_AFTER_MS, key));
+    await table.create(key, { ...dueRowAt(periodEnd('HOUR', hour) + CLOSE_AFTER_MS, key), ...sumsUntil('HOUR', hour) });
     if (marked.size >= HEADS_KEPT_MAX) marked.clear();
     marked.add(name);
   }
@@ -69,7 +79,8 @@ export function createUsageStore(rows: TenantRows, marked: Set<string>, clock: C
   async function openAgain(hour: string) {
     const key = keys.usagePeriod('HOUR', hour);
     await table.update(key, { set: dueRowAt(clock.now() + CLOSE_AGAIN_MS, key), add: { late: 1 } });
-    await table.update(keys.usagePeriod('DAY', hour.slice(0, 8)), { add: { late: 1 } });
+    const day = hour.slice(0, 8);
+    await table.update(keys.usagePeriod('DAY', day), { set: sumsUntil('DAY', day), add: { late: 1 } });
   }
 
   /** The events of one hour from one moment to another. */
@@ -83,13 +94,15 @@ export function createUsageStore(rows: TenantRows, marked: Set<string>, clock: C
   }
 
   return {
-    ...createPeriodStore(rows),
+    ...periods,
 
     async record(event) {
       const hour = hourOf(timeOf(event));
+      const until = kept.eventUntil(event.kind, hour);
+      if (clock.now() >= until) return; // whoever looks would not see it
       await mark(hour);
-      await table.create(keys.usageEvent(hour, idOf(event)), { ...event, v: VERSION });
-      if (clock.now() >= periodEnd('HOUR', hour)) await openAgain(hour);
+      await table.create(keys.usageEvent(hour, idOf(event)), { ...event, v: VERSION, ...keptUntil(until) });
+      if (clock.now() >= periodEnd('HOUR', hour) && periods.canClose('HOUR', hour)) await openAgain(hour);
     },
 
     async *events(startMs, endMs) {
