@@ -208,6 +208,7 @@ describe('a dead worker', () => {
   it('is restarted after 50, 100, 200 and 400 ms, and given up at the fifth death in a minute', async () => {
     const delays: number[] = [];
     const after: Clock['after'] = (ms, task) => {
+      if (ms > 60_000) return () => undefined; // the next look at what has outlived its time to live
       delays.push(ms);
       setImmediate(task);
       return () => undefined;

@@ -29,6 +29,8 @@ import { createSessionStore, createUserStore } from './user-store.ts';
 export interface DynamoDbRequest {
   readonly operation: string;
   readonly table: string;
+  /** The index it reads; null for the table itself. */
+  readonly index: string | null;
   readonly phase: 'sent' | 'answered';
 }
 
@@ -79,7 +81,7 @@ function createClient({ region, endpoint, credentials, maxAttempts = 3, onReques
     client.middlewareStack.add(
       (next, { commandName }) =>
         async (args) => {
-          const request = { operation: commandName ?? '', table: tableOf(args.input) };
+          const request = { operation: commandName ?? '', table: tableOf(args.input), index: indexOf(args.input) };
           onRequest({ ...request, phase: 'sent' });
           try {
             return await next(args);
@@ -92,6 +94,8 @@ function createClient({ region, endpoint, credentials, maxAttempts = 3, onReques
   }
   return client;
 }
+
+const indexOf = (input: object): string | null => (input as { readonly IndexName?: string }).IndexName ?? null;
 
 /** The one table a request is to; a batch names it otherwise. */
 function tableOf(input: object): string {
