@@ -21,6 +21,7 @@ import { setUsageWebhook } from './Mutation/setUsageWebhook.ts';
 import { setUserRoles } from './Mutation/setUserRoles.ts';
 import { signIn } from './Mutation/signIn.ts';
 import { signOut } from './Mutation/signOut.ts';
+import { signOutEverywhere } from './Mutation/signOutEverywhere.ts';
 import { updateTenant } from './Mutation/updateTenant.ts';
 import { agents } from './Query/agents.ts';
 import { auditLog } from './Query/auditLog.ts';
@@ -87,6 +88,7 @@ export const resolvers: Resolvers = {
     setUserRoles,
     signIn,
     signOut,
+    signOutEverywhere,
     updateTenant,
   },
   Subscription: { liveUsage, messageStream },

@@ -606,7 +606,10 @@ export type Mutation = {
   readonly enableUser: UserAccountPayload;
   /** Invites somebody into the tenant; again, replaces the invitation. An address that a user signs in with is `CONFLICT`. */
   readonly inviteUser: PasswordTokenPayload;
-  /** Exchanges a refresh token for a new session. A token already used ends its whole session: somebody else may hold it. */
+  /**
+   * Exchanges a refresh token for a new access token and the next refresh token, with the roles the user has now. A token already used
+   * ends its whole session, for somebody else may hold it: let one refresh at a time be under way.
+   */
   readonly refreshSession: Session;
   /** Gives a conversation another title. */
   readonly renameConversation: ConversationPayload;
@@ -633,13 +636,18 @@ export type Mutation = {
   readonly setUsageWebhook: UsageWebhookPayload;
   /** Changes what a user may do, within 30 s also where they are signed in. The last active administrator stays one: `CONFLICT`. */
   readonly setUserRoles: UserAccountPayload;
-  /** Signs in with a password. An unknown tenant, an unknown user and a wrong password look alike: `UNAUTHENTICATED`. */
+  /**
+   * Signs in with a password. An unknown tenant, an unknown or disabled user and a wrong password look alike: `UNAUTHENTICATED`.
+   * After too many failures it is `RATE_LIMITED`, with `retryAfterMs`: for this address and account, for the account, or for the address.
+   */
   readonly signIn: Session;
   /**
    * Ends the session of this refresh token; true also if it had ended before. Within 30 s its access tokens are refused, and its open
    * subscriptions end.
    */
   readonly signOut: Scalars['Boolean']['output'];
+  /** Ends every session of the user whose refresh token this is, on whatever device, as `signOut` ends one. */
+  readonly signOutEverywhere: Scalars['Boolean']['output'];
   /** Changes the configuration of the tenant the call acts in. It holds at once on this instance, and within 30 s on every other. */
   readonly updateTenant: TenantPayload;
 };
@@ -762,6 +770,12 @@ export type MutationSignInArgs = {
 
 /** Writing. A mutation either does all it says or nothing. */
 export type MutationSignOutArgs = {
+  refreshToken: Scalars['String']['input'];
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationSignOutEverywhereArgs = {
   refreshToken: Scalars['String']['input'];
 };
 
@@ -2134,6 +2148,7 @@ export type MutationResolvers<ContextType = RequestContext, ParentType extends R
   setUserRoles: Resolver<ResolversTypes['UserAccountPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationSetUserRolesArgs, 'input'>>;
   signIn: Resolver<ResolversTypes['Session'], ParentType, Public<ContextType>, RequireFields<MutationSignInArgs, 'input'>>;
   signOut: Resolver<ResolversTypes['Boolean'], ParentType, Public<ContextType>, RequireFields<MutationSignOutArgs, 'refreshToken'>>;
+  signOutEverywhere: Resolver<ResolversTypes['Boolean'], ParentType, Public<ContextType>, RequireFields<MutationSignOutEverywhereArgs, 'refreshToken'>>;
   updateTenant: Resolver<ResolversTypes['TenantPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationUpdateTenantArgs, 'input'>>;
 };
 

@@ -3,6 +3,7 @@ import { createSign } from './audit/chain.ts';
 import { dayOf } from './audit/model.ts';
 import { verifyTrail } from './audit/verifying.ts';
 import { createDynamoDb } from './adapters/dynamodb/index.ts';
+import { newSigningKey } from './adapters/jwt/access-tokens.ts';
 import { openStorage, type Surroundings } from './backends.ts';
 import type { Config } from './config.ts';
 import { isoTime, systemClock } from './kernel/clock.ts';
@@ -13,6 +14,11 @@ import { DAY_MS } from './usage/periods.ts';
 import { inviteOperator as handOut } from './users/operators.ts';
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
+
+/** `npm run signing-key:create`: a key for `JWT_SIGNING_KEY`. */
+export async function createSigningKey(): Promise<void> {
+  say(JSON.stringify(await newSigningKey()));
+}
 
 /** `npm run tables:create`: the tables an installation on DynamoDB needs, with time to live. Doing it again changes nothing. */
 export async function createTables({ region, tablePrefix, storage }: Config): Promise<void> {

@@ -1,13 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import type { JWK } from 'jose';
 import { z } from 'zod';
 import type { AgentDefinition } from './agents/model.ts';
 import { httpEnvironment, operationLimitsOf, type OperationLimits } from './http-config.ts';
+import { identityEnvironment, identityOf, type IdentityConfig } from './identity-config.ts';
 
 /** Everything the installation can set. The names, their meaning and their defaults are listed in `.env.example`. */
-export interface Config {
+export interface Config extends IdentityConfig {
   readonly production: boolean;
   readonly host: string;
   readonly port: number;
@@ -70,17 +70,8 @@ export interface Config {
   /** Null: this is the only instance. */
   readonly redisUrl: string | null;
   readonly demoPassword: string;
-  readonly jwt: {
-    readonly issuer: string;
-    readonly audience: string;
-    readonly accessTtlMs: number;
-    readonly refreshTtlMs: number;
-  };
-  /** Null in embedded mode, where both are made once and kept in the data folder. */
-  readonly secrets: { readonly signingKey: JWK; readonly cursorSecret: string } | null;
 }
 
-const DAY_MS = 86_400_000;
 const DEMO_PASSWORD_DEFAULT = 'demo-demo-demo';
 
 const whole = (min: number, max: number, byDefault: number) =>
@@ -146,12 +137,7 @@ const environment = z.object({
     .url({ protocol: /^rediss?$/, error: 'Write it like redis://127.0.0.1:6379, or rediss:// for TLS' })
     .optional(),
   DEMO_PASSWORD: z.string().min(8).optional(),
-  JWT_ISSUER: z.string().min(1).default('bedrock-graphql'),
-  JWT_AUDIENCE: z.string().min(1).default('bedrock-graphql'),
-  JWT_SIGNING_KEY: z.string().optional(),
-  ACCESS_TOKEN_TTL_SECONDS: whole(10, 86_400, 900),
-  REFRESH_TOKEN_TTL_DAYS: whole(1, 365, 30),
-  CURSOR_SECRET: z.string().min(32).optional(),
+  ...identityEnvironment,
 });
 
 /** At most 10 letters and digits (InvokeAgent). */
@@ -289,13 +275,7 @@ function derive(env: Environment, faults: string[]): Config {
     streamCoalesceMs: env.STREAM_COALESCE_MS,
     redisUrl: env.REDIS_URL ?? null,
     demoPassword: env.DEMO_PASSWORD ?? DEMO_PASSWORD_DEFAULT,
-    jwt: {
-      issuer: env.JWT_ISSUER,
-      audience: env.JWT_AUDIENCE,
-      accessTtlMs: env.ACCESS_TOKEN_TTL_SECONDS * 1000,
-      refreshTtlMs: env.REFRESH_TOKEN_TTL_DAYS * DAY_MS,
-    },
-    secrets: embedded ? null : secretsOf(env, faults),
+    ...identityOf(env, embedded, faults),
   };
 }
 
@@ -359,30 +339,6 @@ function readJson<T>(path: string, shape: z.ZodType<T>, setting: string, faults:
   } catch (error) {
     const reason = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
     faults.push(`${setting}: ${reason}`);
-    return null;
-  }
-}
-
-function secretsOf({ JWT_SIGNING_KEY, CURSOR_SECRET }: Environment, faults: string[]): Config['secrets'] {
-  if (!JWT_SIGNING_KEY) faults.push('JWT_SIGNING_KEY: needed outside embedded mode: a P-256 private key as a JWK');
-  if (!CURSOR_SECRET) faults.push('CURSOR_SECRET: needed outside embedded mode: at least 32 characters');
-  const signingKey = signingKeyOf(JWT_SIGNING_KEY);
-  if (JWT_SIGNING_KEY && signingKey === null) faults.push('JWT_SIGNING_KEY: it is no P-256 private key as a JWK'); // the value itself must not reach a log
-  return signingKey && { signingKey, cursorSecret: CURSOR_SECRET ?? '' };
-}
-
-const privateKey = z.looseObject({
-  kty: z.literal('EC'),
-  crv: z.literal('P-256'),
-  x: z.string().min(1),
-  y: z.string().min(1),
-  d: z.string().min(1),
-});
-
-function signingKeyOf(text: string | undefined): JWK | null {
-  try {
-    return privateKey.parse(JSON.parse(text ?? ''));
-  } catch {
     return null;
   }
 }

@@ -14,12 +14,16 @@ import { boundDenials } from './audit/denials.ts';
 import { memorySpool } from './audit/memory-segment.ts';
 import { createAuditRecorder } from './audit/recorder.ts';
 import { createSealer } from './audit/sealing.ts';
+import { createAttemptLimiter } from './auth/attempts.ts';
+import { createPasswordCheck } from './auth/password-check.ts';
 import { createPasswordService } from './auth/password-service.ts';
 import { hashChosen } from './auth/passwords.ts';
 import { createAuthService } from './auth/service.ts';
+import { createSessions } from './auth/sessions.ts';
 import { createStanding, sessionRoles } from './auth/standing.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
 import {
+  createSigningKey,
   createTables,
   inviteOperator,
   listParkedTurns,
@@ -38,12 +42,12 @@ import { ulid } from './kernel/ids.ts';
 import { seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
 import { startApp } from './server/app.ts';
-import { createAuditor, recordBreaches } from './server/audit.ts';
+import { createAuditor, recordBreaches, recordReuse } from './server/audit.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
 import { createLogger } from './server/log.ts';
 import { createMetrics } from './server/metrics.ts';
 import { gaugeAlerts, gaugeAudit, gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
-import type { TenantId } from './tenancy/tenant-id.ts';
+import { PLATFORM, type TenantId } from './tenancy/tenant-id.ts';
 import { UNLIMITED } from './tenants/model.ts';
 import { createAlertPercentages } from './tenants/alert-percentages.ts';
 import { createPlatformService } from './tenants/platform.ts';
@@ -89,9 +93,10 @@ export async function start(config: Config, surroundings: Surroundings) {
   const record = boundDenials((fact) => recorder.record(fact), clock);
   const auditor = createAuditor({ record, exists: async (id) => (await tenants.find(id)) !== null });
   const hasher = createPasswordHasher();
-  const { issuer, audience, accessTtlMs, refreshTtlMs } = config.jwt;
+  const { issuer, audience, accessTtlMs, refreshTtlMs, verificationKeys } = config.jwt;
   const tokens = await createAccessTokens({
     signingKey: secrets.signingKey,
+    verificationKeys,
     issuer,
     audience,
     ttlMs: accessTtlMs,
@@ -151,21 +156,19 @@ export async function start(config: Config, surroundings: Surroundings) {
     return { ...stores, usage, usageEvents: store, liveUsage, quota, meter: usage, alerts, streams };
   };
   const sessionsOf = (home: TenantId) => db.forTenant(home).sessions;
-  const auth = createAuthService({
-    accountsOf: (home) => db.forTenant(home).users,
-    sessionsOf,
-    hasher,
-    tokens,
+  const isOpen = async (home: TenantId) => home === PLATFORM || (await tenants.find(home))?.status !== 'DELETING';
+  const attempts = createAttemptLimiter(shared.attemptCounters);
+  const accountsOf = (home: TenantId) => db.forTenant(home).users;
+  const checkPassword = createPasswordCheck({ accountsOf, isOpen, hasher, attempts, clock });
+  const sessions = createSessions({
+    ...{ sessionsOf, isOpen, tokens, clock, refreshTtlMs },
     meter: { recordSignIn: (tenantId, signIn) => dataOf(tenantId).usage.recordSignIn(signIn) },
-    clock,
-    refreshTtlMs,
+    log: recordReuse(observation.auth, record),
   });
+  const auth = createAuthService({ checkPassword, sessions, attempts, clock });
   const passwords = createPasswordService({
     passwordsOf: (home) => db.forTenant(home).passwords,
-    sessionsOf: (home) => db.forTenant(home).sessions,
-    signIn: (input) => auth.signIn(input),
-    hasher,
-    clock,
+    ...{ sessionsOf, checkPassword, sessions, attempts, hasher, clock },
   });
   const queue = createFairQueue({
     options: { ...config.queue, weightOf: (tenantId) => config.tenantWeights.get(tenantId) ?? 1 },
@@ -297,6 +300,7 @@ export async function start(config: Config, surroundings: Surroundings) {
 }
 
 async function main() {
+  if (process.argv[2] === 'create-signing-key') return createSigningKey(); // before there is one in the configuration
   const config = readConfig(processEnvironment());
   const log = createLogger(config.logLevel);
   const surroundings = { clock: systemClock, log };

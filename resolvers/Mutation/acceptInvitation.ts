@@ -4,5 +4,5 @@ import type { MutationResolvers } from '../types.generated.ts';
 export const acceptInvitation: MutationResolvers['acceptInvitation'] = async (
   _root,
   { input },
-  { passwords, tenantOf },
-) => shownSession(await passwords.accept(input), tenantOf);
+  { passwords, tenantOf, ipAddress, userAgent },
+) => shownSession(await passwords.accept(input, { ipAddress, userAgent }), tenantOf);

@@ -4,5 +4,5 @@ import type { MutationResolvers } from '../types.generated.ts';
 export const refreshSession: MutationResolvers['refreshSession'] = async (
   _root,
   { refreshToken },
-  { auth, tenantOf },
-) => shownSession(await auth.refresh(refreshToken), tenantOf);
+  { auth, tenantOf, ipAddress, userAgent },
+) => shownSession(await auth.refresh(refreshToken, { ipAddress, userAgent }), tenantOf);

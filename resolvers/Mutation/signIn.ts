@@ -1,5 +1,5 @@
 import { shownSession } from '../models.ts';
 import type { MutationResolvers } from '../types.generated.ts';
 
-export const signIn: MutationResolvers['signIn'] = async (_root, { input }, { auth, tenantOf }) =>
-  shownSession(await auth.signIn(input), tenantOf);
+export const signIn: MutationResolvers['signIn'] = async (_root, { input }, { auth, tenantOf, ipAddress, userAgent }) =>
+  shownSession(await auth.signIn(input, { ipAddress, userAgent }), tenantOf);

@@ -11,6 +11,8 @@ export interface Account {
   readonly disabled?: boolean;
   /** PHC string, see https://github.com/P-H-C/phc-string-format. */
   readonly passwordHash: string;
+  /** How often the password was replaced, or the account disabled; left out: never. */
+  readonly credentialVersion?: number;
 }
 
 /**
@@ -22,6 +24,8 @@ export interface RefreshSession {
   readonly sessionId: string;
   readonly familyHash: string;
   readonly secretHash: string;
+  /** That of the account when it proved itself. The session counts no longer than that: also one begun while the password was being changed. */
+  readonly credentialVersion?: number;
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number;
 }

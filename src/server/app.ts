@@ -28,6 +28,7 @@ export interface AppOptions {
   readonly adminPort: number;
   readonly socketBacklogBytes: number;
   readonly corsOrigins: readonly string[];
+  readonly trustedProxies: readonly string[];
   readonly explorer: boolean;
   readonly introspection: boolean;
   readonly operationLimits: OperationLimits;
@@ -114,10 +115,10 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   await apollo.start();
   const http = await createHttpServer({ ...options, apollo, contextOf, checkReady });
   serveExports(http, { contextOf, renewed, binder: options.binder, links: options.exportLinks, log });
-  const { socketBacklogBytes } = options;
+  const { socketBacklogBytes, trustedProxies } = options;
   const ws = createWsServer({
     ...{ ...account, subscriptions, renewed, audit: options.binder.audit },
-    ...{ server: http.server, contextOf, socketBacklogBytes },
+    ...{ server: http.server, contextOf, socketBacklogBytes, trustedProxies },
   });
   metrics.gauge({ name: 'bedrock_graphql_websockets', help: 'Open sockets.', read: () => ws.count() });
   return { http, ws, apollo };

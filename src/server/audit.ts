@@ -1,4 +1,5 @@
 import type { AuditFact } from '../audit/model.ts';
+import type { AuthLog } from '../auth/ports.ts';
 import type { Audit, RequestContext } from '../context.ts';
 import { isOperator } from '../tenancy/principal.ts';
 import { parseTenantId, PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
@@ -17,10 +18,12 @@ export interface AuditOptions {
   readonly exists: (tenantId: TenantId) => Promise<boolean>;
 }
 
+const cut = (userAgent: string | null) => userAgent?.slice(0, USER_AGENT_CHARACTERS) ?? null;
+
 /** The part of an entry that says who sent a request, from where. */
 export const senderIn = ({ ipAddress, userAgent, requestId }: RequestContext) => ({
   ipAddress,
-  userAgent: userAgent?.slice(0, USER_AGENT_CHARACTERS) ?? null,
+  userAgent: cut(userAgent),
   requestId,
 });
 
@@ -76,6 +79,24 @@ export const recordBreaches = (log: TurnLog, record: AuditOptions['record']): Tu
       ...{ tenantId: turn.tenantId, actorId: turn.ownerId, action: 'message.withhold' },
       ...{ resource: `message/${answerId(turn)}`, result: 'FAILURE' },
       ...{ ipAddress: null, userAgent: null, requestId: null, details: { code: 'ISOLATION_VIOLATION' } },
+    });
+  },
+});
+
+/** Also records a session that was ended because one of its refresh tokens was presented twice. */
+export const recordReuse = (log: AuthLog, record: AuditOptions['record']): AuthLog => ({
+  refreshTokenReused(session) {
+    log.refreshTokenReused(session);
+    const { home, userId, sessionId, origin } = session;
+    record({
+      ...{
+        tenantId: home,
+        actorId: userId,
+        action: 'session.reuse',
+        resource: `session/${sessionId}`,
+        result: 'FAILURE',
+      },
+      ...{ ipAddress: origin.ipAddress, userAgent: cut(origin.userAgent), requestId: null, details: {} },
     });
   },
 });

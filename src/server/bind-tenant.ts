@@ -85,7 +85,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
     audit,
     tenantOf: ({ tenantId }) => (tenantId === null ? Promise.resolve(null) : tenants.find(tenantId)),
 
-    async bindTenant({ namedTenant, event, bill, signal }, principal): Promise<TenantServices> {
+    async bindTenant({ namedTenant, event, bill, signal, ipAddress, userAgent }, principal): Promise<TenantServices> {
       const tenant = await tenants.enter(principal, namedTenant);
       if (!event) {
         const budget = await countRequest(tenant, principal, bill?.points ?? 0);
@@ -130,7 +130,8 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       });
       const audit = createAuditService(reading.audit, reading.cursors);
       const parkedWork = (page: PageArguments) => reading.parkedWork.list(pageRequest(page));
-      const people = { users, changePassword: (input: PasswordChange) => passwords.change(scope, input) };
+      const origin = { ipAddress, userAgent };
+      const people = { users, changePassword: (input: PasswordChange) => passwords.change(scope, input, origin) };
       const usage = { usage: reading.usage, liveUsage, exports, alerts: stores.alerts };
       return { scope, tenant, configuration, ...people, conversations, turns, ...usage, parkedWork, audit, loaders };
     },

@@ -12,6 +12,8 @@ import type { ContextBuilder, Sender } from './request-context.ts';
 const BODY_BYTES_MAX = 1024 * 1024;
 /** How long a client may take to send a whole request: a slow one must not hold a connection for ever. */
 const REQUEST_TIMEOUT_MS = 30_000;
+/** How long whoever verifies our tokens may go on with the keys they have. A new key is published that long before it signs. */
+const JWKS_MAX_AGE_S = 300;
 
 export interface HttpOptions {
   readonly apollo: ApolloServer<RequestContext>;
@@ -21,6 +23,7 @@ export interface HttpOptions {
   readonly explorer: boolean;
   readonly checkReady: CheckReady;
   readonly jwks: object;
+  readonly trustedProxies: readonly string[];
 }
 
 const header = (request: FastifyRequest, name: string): string | null => {
@@ -47,12 +50,13 @@ export function goneSignal({ raw }: FastifyReply): AbortSignal {
 const refusal = (message: string) => ({ errors: [{ message, extensions: { code: 'BAD_REQUEST' } }] });
 
 export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
-  const { apollo, contextOf, log, corsOrigins, explorer, checkReady, jwks } = options;
+  const { apollo, contextOf, log, corsOrigins, explorer, checkReady, jwks, trustedProxies } = options;
   const app = fastify({
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: 'idle',
     logger: false,
+    trustProxy: [...trustedProxies],
     // An address that cannot be decoded has no route whose types the reply could have.
     frameworkErrors: (error, _request, reply: FastifyReply) =>
       void reply.code(error.statusCode ?? 400).send(refusal(error.message)),
@@ -85,7 +89,9 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     }),
   });
   serveHealth(app, checkReady, log);
-  app.get('/.well-known/jwks.json', () => jwks);
+  app.get('/.well-known/jwks.json', (_request, reply) =>
+    reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_S}`).send(jwks),
+  );
   if (explorer) serveExplorer(app);
   return app;
 }

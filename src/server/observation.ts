@@ -3,6 +3,7 @@ import type { UsageAlert } from '../alerts/model.ts';
 import type { AlertWatchLog } from '../alerts/watch.ts';
 import type { AuditRecorder, RecorderLog } from '../audit/recorder.ts';
 import type { SealerLog } from '../audit/sealing.ts';
+import type { AuthLog } from '../auth/ports.ts';
 import type { FairQueue } from '../conversations/fair-queue.ts';
 import type { TurnLog } from '../conversations/generation.ts';
 import type { RetentionLog } from '../conversations/retention.ts';
@@ -52,6 +53,11 @@ export function observe({ log, metrics }: ObservationDependencies) {
   const unspooled = metrics.counter('bedrock_graphql_audit_spool_failures_total', 'Times the audit spool failed.');
   const lost = metrics.counter('bedrock_graphql_audit_lost_total', 'Audit entries that are gone for good.');
 
+  const auth: AuthLog = {
+    refreshTokenReused({ home, userId, sessionId, origin }) {
+      log.warn({ tenantId: home, userId, sessionId, ...origin }, 'refresh token used twice: its session was ended');
+    },
+  };
   const turns: TurnLog = {
     turnFailed(turn, error) {
       const failure = turnFailure(error);
@@ -127,7 +133,7 @@ export function observe({ log, metrics }: ObservationDependencies) {
     sealed: ({ tenantId, day, chains, mac }) => log.info({ tenantId, day, chains, mac }, 'audit day sealed'),
     sealingFailed: (err) => log.error({ err }, 'sealing the audit trail failed'),
   };
-  return { turns, sweeps, quotas, closings, retention, alerts, trail, seals };
+  return { auth, turns, sweeps, quotas, closings, retention, alerts, trail, seals };
 }
 
 /** Gauges of the turns, read at every scrape. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
+import proxyAddress from '@fastify/proxy-addr';
 import { GraphQLError, type ExecutionArgs, type ExecutionResult } from 'graphql';
 import { CloseCode, handleProtocols, makeServer } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
@@ -37,6 +38,7 @@ export interface WsOptions extends SocketOperationsOptions {
   readonly audit: Audit;
   /** What a socket's reader may leave unread before the socket is closed. */
   readonly socketBacklogBytes: number;
+  readonly trustedProxies: readonly string[];
   readonly log: Logger;
 }
 
@@ -81,20 +83,23 @@ const connectionRefused = (error: AppError): AuditedAct => ({
 
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
+type Trust = ReturnType<typeof proxyAddress.compile>;
+
 /** Who opens a socket. The names in the payload are those of the HTTP headers, in any letter case. */
-function senderOf(payload: Readonly<Record<string, unknown>>, { socket, headers }: IncomingMessage): Sender {
+function senderOf(payload: Readonly<Record<string, unknown>>, request: IncomingMessage, trusts: Trust): Sender {
   const given = Object.fromEntries(Object.entries(payload).map(([name, value]) => [name.toLowerCase(), value]));
   return {
     authorization: text(given['authorization']),
     tenant: text(given['x-tenant-id']),
     requestId: null,
-    ipAddress: socket.remoteAddress ?? null,
-    userAgent: headers['user-agent'] ?? null,
+    ipAddress: proxyAddress(request, trusts),
+    userAgent: request.headers['user-agent'] ?? null,
   };
 }
 
 /** GraphQL over a WebSocket (graphql-transport-ws), for every kind of operation, with the context, the guards and the masking of HTTP. */
-export function createWsServer({ server, contextOf, audit, socketBacklogBytes, log, ...options }: WsOptions): WsServer {
+export function createWsServer(wsOptions: WsOptions): WsServer {
+  const { server, contextOf, audit, socketBacklogBytes, trustedProxies, log, ...options } = wsOptions;
   const { clock, renewed } = options;
   const sockets = new WebSocketServer({
     noServer: true,
@@ -102,6 +107,7 @@ export function createWsServer({ server, contextOf, audit, socketBacklogBytes, l
     maxPayload: FRAME_BYTES_MAX,
     perMessageDeflate: false,
   });
+  const trusts = proxyAddress.compile([...trustedProxies]);
   const operations = createSocketOperations(options);
   const states = new Map<WebSocket, SocketState>();
   const hasRoom = createBacklogLimit({ bytesMax: socketBacklogBytes, log, clock });
@@ -114,7 +120,7 @@ export function createWsServer({ server, contextOf, audit, socketBacklogBytes, l
     // Refusing answers 4403, which clients retry: they fetch a fresh token and come again.
     async onConnect({ connectionParams, extra }) {
       const { socket } = extra;
-      const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request), goneSignal(socket));
+      const opener = await contextOf(senderOf(connectionParams ?? {}, extra.request, trusts), goneSignal(socket));
       const { fault } = opener.identity;
       if (fault) {
         if (fault instanceof AppError) audit(opener, connectionRefused(fault));

@@ -65,3 +65,14 @@ describe('Argon2id', () => {
     expect(await hasher.verify('password', hash).catch(() => 'an error')).not.toBe(true);
   });
 });
+
+it('of many at once a hundred wait, and the others are refused at once; none of it is lost for later', async () => {
+  const busy = createPasswordHasher();
+  const [, cheap = ''] = KNOWN;
+  const outcomes = await Promise.allSettled(Array.from({ length: 150 }, () => busy.verify('password', cheap)));
+  const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
+  expect(outcomes.filter((outcome) => outcome.status === 'fulfilled' && outcome.value)).toHaveLength(102);
+  for (const { reason } of refused)
+    expect(reason).toMatchObject({ code: 'RATE_LIMITED', details: { retryAfterMs: expect.any(Number) as number } });
+  expect(await busy.verify('password', cheap)).toBe(true);
+});

@@ -177,4 +177,39 @@ describe('the key', () => {
     const { kty, crv, x, y } = signingKey as Required<JWK>;
     await expect(createAccessTokens({ ...options, signingKey: { kty, crv, x, y } })).rejects.toThrow();
   });
+
+  describe('that is rotated', () => {
+    it('is good before it signs, while it signs, and until it is removed', async () => {
+      const { options } = await open();
+      const next = await newSigningKey();
+      const at = (signing: JWK, ...verificationKeys: JWK[]) =>
+        createAccessTokens({ ...options, signingKey: signing, verificationKeys });
+      const before = await at(signingKey, next); // step 1: published
+      const after = await at(next, signingKey); // step 2: signs
+      const done = await at(next); // step 3: the old one is gone
+      const [old, fresh] = [(await before.issue(CLAIMS)).token, (await after.issue(CLAIMS)).token];
+      for (const token of [old, fresh])
+        for (const instance of [before, after])
+          expect(await instance.verify(token)).toMatchObject({ userId: CLAIMS.userId });
+      expect(await done.verify(fresh)).toMatchObject({ userId: CLAIMS.userId });
+      await expect(done.verify(old)).rejects.toMatchObject(refused);
+      expect(before.jwks.keys.map(({ kid }) => kid)).toEqual(after.jwks.keys.map(({ kid }) => kid).toReversed());
+    });
+
+    it('is published without any private part, though it was configured with it, and once, though it was named twice', async () => {
+      const { options } = await open();
+      const next = await newSigningKey();
+      const { jwks } = await createAccessTokens({ ...options, verificationKeys: [next, next, signingKey] });
+      expect(jwks.keys).toHaveLength(2);
+      for (const key of jwks.keys)
+        expect(Object.keys(key).toSorted()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y']);
+    });
+  });
+
+  it('of another instance may be a minute ahead of us, and no more', async () => {
+    const { tokens, forge, payload } = await open();
+    const ahead = (seconds: number) => forge({ iat: payload.iat! + seconds, exp: payload.exp! + 600 });
+    expect(await tokens.verify(await ahead(60))).toMatchObject({ userId: CLAIMS.userId });
+    await expect(tokens.verify(await ahead(61))).rejects.toMatchObject(refused);
+  });
 });

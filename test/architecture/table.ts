@@ -70,11 +70,11 @@ export const PLACES: readonly Place[] = [
     'node:https',
   ),
   adapter(['src/adapters/jwt/*'], 'jose', 'zod', 'node:crypto'),
-  adapter(['src/adapters/argon2/*'], 'node:crypto', 'node:util'),
+  adapter(['src/adapters/argon2/*'], 'cockatiel', 'node:crypto', 'node:util'),
   adapter(['src/adapters/webhook/*'], ...['ipaddr.js', 'node:dns/promises', 'node:http', 'node:https', 'node:net']),
   adapter(['src/adapters/files/*'], 'node:fs/promises', 'node:path'),
-  adapter(['src/adapters/memory/*']),
-  adapter(['src/adapters/redis/*'], 'ioredis', 'node:crypto'),
+  adapter(['src/adapters/memory/*'], 'rate-limiter-flexible'),
+  adapter(['src/adapters/redis/*'], 'ioredis', 'rate-limiter-flexible', 'node:crypto'),
 
   { files: ['src/context.ts'], values: [], types: [KERNEL, TENANCY, ...DOMAIN_FILES, 'dataloader'] },
   {
@@ -103,6 +103,7 @@ export const PLACES: readonly Place[] = [
       ...['@apollo/server', '@apollo/server/*', '@apollo/server/plugin/disabled', '@as-integrations/fastify'],
       ...[
         '@fastify/cors',
+        '@fastify/proxy-addr',
         '@graphql-tools/schema',
         '@graphql-tools/utils',
         'altair-static',
@@ -138,8 +139,8 @@ export const PLACES: readonly Place[] = [
   },
 
   {
-    files: ['src/config.ts', 'src/http-config.ts'],
-    values: ['src/http-config.ts', 'zod', 'node:*'],
+    files: ['src/config.ts', 'src/http-config.ts', 'src/identity-config.ts'],
+    values: ['src/http-config.ts', 'src/identity-config.ts', 'zod', 'node:*'],
     types: ['src/agents/model.ts', 'jose'],
   },
   // What stands around the product, embedded or real, and what is done to it beside serving.
@@ -254,6 +255,12 @@ export const EXCEPTIONS: readonly Exception[] = [
     to: 'src/adapters/memory/usage-changes.ts',
     kind: 'value',
     names: ['createMemoryUsageChanges'],
+  },
+  {
+    from: 'src/adapters/redis/attempt-counters.ts',
+    to: 'src/adapters/memory/attempt-counters.ts',
+    kind: 'value',
+    names: ['attemptCounter', 'createMemoryAttemptLimiter'],
   },
   {
     from: 'src/adapters/redis/index.ts',

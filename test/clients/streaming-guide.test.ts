@@ -50,7 +50,13 @@ beforeAll(async () => {
   for (const [, name] of blocks) guide[name!] = await import(join(folder, `${name}.ts`));
   writeFileSync(join(folder, 'readme.mjs'), readmeModule());
   readme = (await import(join(folder, 'readme.mjs'))).default;
-  const jwt = { issuer: 'test', audience: 'test', accessTtlMs: TOKEN_MS, refreshTtlMs: 86_400_000 };
+  const jwt = {
+    issuer: 'test',
+    audience: 'test',
+    accessTtlMs: TOKEN_MS,
+    refreshTtlMs: 86_400_000,
+    verificationKeys: [],
+  };
   [world, short] = await Promise.all([startWorld(), startWorld({ config: { jwt } })]);
 });
 afterAll(async () => {

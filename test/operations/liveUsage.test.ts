@@ -40,7 +40,7 @@ describe('liveUsage', () => {
   });
 
   function testJwt() {
-    return { issuer: 'bedrock-graphql', audience: 'bedrock-graphql', refreshTtlMs: 86_400_000 };
+    return { issuer: 'bedrock-graphql', audience: 'bedrock-graphql', refreshTtlMs: 86_400_000, verificationKeys: [] };
   }
 
   /** Watches, and gathers what comes. */

@@ -50,6 +50,20 @@ describe('refreshSession', () => {
     expect((await refresh(data.refreshSession.refreshToken)).code).toBe('UNAUTHENTICATED');
   });
 
+  it('a token already used leaves an entry in the tenant’s trail: whose session ended, and where the token came from', async () => {
+    const token = await newToken();
+    await refresh(token);
+    await refresh(token);
+    await world.product.recorded();
+    const query = `{ auditLog(filter: { resource: "session/${token.split('.')[3]}" }) { nodes { action actorId result ipAddress userAgent details } } }`;
+    const { data, errors } = await world.acme.admin.run(query);
+    expect(errors).toEqual([]);
+    const [actorId, userAgent] = [world.acme.member.id, 'node'];
+    expect(data.auditLog.nodes).toEqual([
+      { action: 'session.reuse', actorId, result: 'FAILURE', ipAddress: '127.0.0.1', userAgent, details: {} },
+    ]);
+  });
+
   it('a used token ends its own session only', async () => {
     const [token, other] = [await newToken(), await newToken()];
     await refresh(token);

@@ -46,6 +46,37 @@ describe('signIn', () => {
     expect(one.data.signIn.accessToken).not.toBe(other.data.signIn.accessToken);
   });
 
+  it('RATE_LIMITED after ten wrong passwords, with the time to wait, also as the header says it', async () => {
+    const email = 'admin@globex.example';
+    const wrong = () => signIn({ tenant: 'globex', email, password: 'a guess' });
+    for (let n = 0; n < 10; n++) expect((await wrong()).code).toBe('UNAUTHENTICATED');
+    const { status, errors, headers } = await signIn({ tenant: 'globex', email });
+    const { code, retryAfterMs } = errors[0]!.extensions;
+    expect([status, code]).toEqual([429, 'RATE_LIMITED']);
+    expect(retryAfterMs).toBeGreaterThan(0);
+    expect(Number(headers.get('retry-after'))).toBe(Math.ceil(Number(retryAfterMs) / 1000));
+    // What a client says of its address is believed of trusted proxies alone.
+    const input = { tenant: 'globex', email, password: world.config.demoPassword };
+    const disguised = await world.nobody.with({ 'x-forwarded-for': '203.0.113.7' }).run(SIGN_IN, { input });
+    expect(disguised.code).toBe('RATE_LIMITED');
+  });
+
+  it('UNAUTHENTICATED, with as many reads of the store whoever is asked for', async () => {
+    const reads = async (input: Parameters<typeof signIn>[0]) => {
+      await signIn(input); // whether there is such a tenant is remembered
+      const sent = await world.requestsOf(() => signIn(input));
+      return sent.filter(({ operation, phase }) => operation === 'GetItemCommand' && phase === 'sent').length;
+    };
+    const wrong = { password: 'wrong' };
+    for (const input of [
+      wrong,
+      { tenant: 'hooli', ...wrong },
+      { tenant: '#', ...wrong },
+      { email: 'nobody', ...wrong },
+    ])
+      expect(await reads(input)).toBe(2);
+  });
+
   it('UNAUTHENTICATED, in the same words, for an unknown tenant, an unknown user and a wrong password', async () => {
     const refusals = await Promise.all([
       signIn({ tenant: 'hooli' }),

@@ -52,3 +52,41 @@ describe('the retention of usage', () => {
     },
   );
 });
+
+describe('keys of tokens', () => {
+  const key = { kty: 'EC', crv: 'P-256', x: 'eA', y: 'eQ' };
+
+  it('that are only to verify are read without their private part', () => {
+    const keys = JSON.stringify([key, { ...key, d: 'c2VjcmV0', kid: 'k' }]);
+    expect(readConfig({ JWT_VERIFICATION_KEYS: keys }).jwt.verificationKeys).toEqual([key, key]);
+    expect(readConfig({}).jwt.verificationKeys).toEqual([]);
+  });
+
+  it.each([
+    'x',
+    '{}',
+    '[{}]',
+    '["x"]',
+    '[{"kty":"oct","k":"c2VjcmV0"}]',
+    '[{"kty":"EC","crv":"P-384","x":"x","y":"y"}]',
+  ])('are refused as %s, without showing them', (keys) => {
+    const read = () => readConfig({ JWT_VERIFICATION_KEYS: keys });
+    expect(read).toThrow('JWT_VERIFICATION_KEYS');
+    expect(read).not.toThrow('c2VjcmV0');
+  });
+});
+
+describe('TRUSTED_PROXIES', () => {
+  it('is a list of addresses and networks; nobody is trusted by default', () => {
+    expect(readConfig({ TRUSTED_PROXIES: '10.0.0.0/8, 192.168.1.7,fd00::/8' }).trustedProxies).toEqual([
+      '10.0.0.0/8',
+      '192.168.1.7',
+      'fd00::/8',
+    ]);
+    expect(readConfig({}).trustedProxies).toEqual([]);
+  });
+
+  it.each(['true', 'proxy.example', '10.0.0.0/33', '10.0.0.0/', '10.0.0/8', '10.0.0.0/8/8'])('is not %s', (proxies) => {
+    expect(() => readConfig({ TRUSTED_PROXIES: proxies })).toThrow('TRUSTED_PROXIES');
+  });
+});

@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createMemoryAttemptCounters } from '../../src/adapters/memory/attempt-counters.ts';
+import { createAttemptLimiter, FAILURES_MAX } from '../../src/auth/attempts.ts';
+import { createPasswordCheck } from '../../src/auth/password-check.ts';
 import { createPasswordService } from '../../src/auth/password-service.ts';
+import { createSessions } from '../../src/auth/sessions.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { newPasswordToken } from '../../src/tenancy/password-token.ts';
 import { newUserId } from '../../src/tenancy/principal.ts';
-import { PLATFORM } from '../../src/tenancy/tenant-id.ts';
+import { PLATFORM, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import { createUserAdministration } from '../../src/users/administration.ts';
 import { inviteOperator } from '../../src/users/operators.ts';
 import { principalOf } from '../support/bound-api.ts';
@@ -24,7 +28,7 @@ const hasher = {
   verify: (password: string, hash: string) => Promise.resolve(hash === `hash of ${password}`),
 };
 
-/** A tenant with one invited user. Signing in compares the stored hash, as the service of that name does. */
+/** A tenant with one invited user. */
 async function open() {
   const clock = createMovableClock();
   const db = storage.connect({ clock });
@@ -32,33 +36,46 @@ async function open() {
   const { users, userDirectory, sessions } = db.forTenant(tenantId);
   const scope = { tenantId, principal: principalOf() };
   const administration = createUserAdministration({ scope, directory: userDirectory, sessions, clock });
-  const passwords = createPasswordService({
-    passwordsOf: (home) => db.forTenant(home).passwords,
-    sessionsOf: (home) => db.forTenant(home).sessions,
-    async signIn({ tenant, email, password }) {
-      const account = tenant === tenantId ? await users.findByEmail(email) : null;
-      if (!account || !(await hasher.verify(password, account.passwordHash)))
-        throw new AppError('UNAUTHENTICATED', 'wrong');
-      const principal = { ...principalOf(), userId: account.userId };
-      return { accessToken: '', accessTokenExpiresAt: '', refreshToken: '', principal };
+  const accountsOf = (home: TenantId) => db.forTenant(home).users;
+  const sessionsOf = (home: TenantId) => db.forTenant(home).sessions;
+  const isOpen = () => Promise.resolve(true);
+  const attempts = createAttemptLimiter(createMemoryAttemptCounters());
+  const metered: { readonly id: string; readonly userId: string }[] = [];
+  const checkPassword = createPasswordCheck({ accountsOf, isOpen, hasher, attempts, clock });
+  const begun = createSessions({
+    ...{ sessionsOf, isOpen, clock, refreshTtlMs: DAY, log: { refreshTokenReused: () => {} } },
+    tokens: {
+      issue: ({ userId, roles, sessionId }) =>
+        Promise.resolve({
+          token: sessionId,
+          principal: { ...principalOf(), userId, roles, expiresAt: clock.now() + DAY },
+        }),
+      verify: () => Promise.reject(new Error('not used')),
     },
-    hasher,
-    clock,
+    meter: { recordSignIn: (_tenant, signIn) => Promise.resolve(void metered.push(signIn)) },
   });
+  const service = createPasswordService({
+    passwordsOf: (home) => db.forTenant(home).passwords,
+    ...{ sessionsOf, checkPassword, sessions: begun, attempts, hasher, clock },
+  });
+  const origin = { ipAddress: '192.0.2.1', userAgent: null };
+  const passwords = {
+    accept: (input: Parameters<typeof service.accept>[0]) => service.accept(input, origin),
+    change: (by: typeof own, input: Parameters<typeof service.change>[1]) => service.change(by, input, origin),
+  };
   const { user, token } = await administration.invite({ email: 'mia@x.example', name: 'Mia', roles: ['MEMBER'] });
-  /** Whether the user has open sessions. */
-  const isSignedIn = async () => (await storage.rowsOf(tenantId)).some(({ PK }) => PK.includes(`#S#${user.id}`));
-  const beginSession = () =>
-    sessions.create({
-      userId: user.id,
-      sessionId: newUserId(0),
-      familyHash: 'f',
-      secretHash: 's',
-      expiresAt: clock.now() + DAY,
-    });
+  /** Begins a session of the user; resolves with what says whether it still counts. */
+  async function beginSession() {
+    const account = (await users.get(user.id))!;
+    const { accessToken: id } = await begun.begin({ home: tenantId, account }, clock.now());
+    return async () => (await sessions.accountOf(user.id, id)) !== null;
+  }
   const own = { tenantId, principal: { ...principalOf('MEMBER'), userId: user.id, name: 'Mia' } };
-  return { clock, db, tenantId, users, administration, passwords, user, token, isSignedIn, beginSession, own };
+  const opened = { clock, db, tenantId, users, administration, passwords, metered, begun, checkPassword, origin };
+  return { ...opened, sessions, user, token, beginSession, own };
 }
+
+type Opened = Awaited<ReturnType<typeof open>>;
 
 describe('choosing a password with a token', () => {
   it('signs in, once: of five at once one does', async () => {
@@ -101,14 +118,14 @@ describe('choosing a password with a token', () => {
   });
 
   it('a password that is refused leaves the token good; one token for a reset ends what was open', async () => {
-    const { passwords, token, administration, user, isSignedIn, beginSession, users } = await open();
+    const { passwords, token, administration, user, beginSession, users } = await open();
     for (const password of ['short', 'miamiamiamiamiamia'])
       await expect(passwords.accept({ token, password })).rejects.toMatchObject({
         code: 'BAD_USER_INPUT',
         details: { field: 'password' },
       });
     await passwords.accept({ token, password: PASSWORD });
-    await beginSession();
+    const isSignedIn = await beginSession();
     const reset = await administration.resetPassword(user.id);
     expect((await users.findByEmail(user.email))?.passwordHash).toBe(`hash of ${PASSWORD}`);
     expect(await isSignedIn()).toBe(true);
@@ -128,7 +145,7 @@ describe('an operator of the platform', () => {
     await expect(passwords.accept({ token: first.token, password: PASSWORD })).rejects.toMatchObject({
       code: 'UNAUTHENTICATED',
     });
-    await expect(passwords.accept({ token: second.token, password: PASSWORD })).rejects.toThrow('wrong'); // by this test's sign-in, which knows one tenant
+    await passwords.accept({ token: second.token, password: PASSWORD });
     const account = await users.findByEmail(who.email);
     expect(account).toMatchObject({ roles: ['PLATFORM_OPERATOR'], passwordHash: `hash of ${PASSWORD}` });
     const third = await inviteOperator(userDirectory, { ...who, name: 'Another' }, clock);
@@ -139,9 +156,9 @@ describe('an operator of the platform', () => {
 
 describe('changing one’s own password', () => {
   it('needs the one until now, ends every session, and takes back a token that is about', async () => {
-    const { passwords, token, own, isSignedIn, beginSession, administration, user, users } = await open();
+    const { passwords, token, own, beginSession, administration, user, users } = await open();
     await passwords.accept({ token, password: PASSWORD });
-    await beginSession();
+    const isSignedIn = await beginSession();
     const wrong = { currentPassword: OTHER, newPassword: 'something entirely new' };
     await expect(passwords.change(own, wrong)).rejects.toMatchObject({
       code: 'BAD_USER_INPUT',
@@ -173,4 +190,58 @@ describe('changing one’s own password', () => {
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     expect(outcomes.find((outcome) => outcome.status === 'rejected')?.reason).toBeInstanceOf(AppError);
   });
+
+  it('and choosing one begin one session each, which counts at once, and are one sign-in each', async () => {
+    const { passwords, token, own, metered, sessions, user } = await open();
+    const chosen = await passwords.accept({ token, password: PASSWORD });
+    const changed = await passwords.change(own, { currentPassword: PASSWORD, newPassword: OTHER });
+    expect(metered).toMatchObject([chosen, changed].map(({ accessToken: id }) => ({ id, userId: user.id })));
+    expect(await sessions.accountOf(user.id, chosen.accessToken)).toBeNull();
+    expect(await sessions.accountOf(user.id, changed.accessToken)).toMatchObject({ userId: user.id });
+  });
+
+  it.each([
+    [
+      'it was changed',
+      ({ passwords, own }: Opened) => passwords.change(own, { currentPassword: PASSWORD, newPassword: OTHER }),
+    ],
+    [
+      'the user was disabled',
+      async ({ administration, user }: Opened) => {
+        await administration.disable(user.id);
+        await administration.enable(user.id);
+      },
+    ],
+  ])(
+    'a sign-in that read the password before %s, and ended after, gives a session that counts for nothing',
+    async (_what, act) => {
+      const opened = await open();
+      const { passwords, token, tenantId, user, checkPassword, begun, sessions, origin, clock } = opened;
+      await passwords.accept({ token, password: PASSWORD });
+      const known = await checkPassword({ tenant: tenantId, email: user.email, password: PASSWORD }, origin);
+      await act(opened);
+      const late = await begun.begin(known, clock.now());
+      expect(await sessions.accountOf(user.id, late.accessToken)).toBeNull();
+      expect(await begun.renew(late.refreshToken, origin)).toBeNull();
+    },
+  );
+
+  it('is RATE_LIMITED after ten wrong ones, the right one included', async () => {
+    const { passwords, token, own } = await open();
+    await passwords.accept({ token, password: PASSWORD });
+    const change = (currentPassword: string) => passwords.change(own, { currentPassword, newPassword: OTHER });
+    for (let n = 0; n < FAILURES_MAX.pair; n++)
+      await expect(change('a guess')).rejects.toMatchObject({ code: 'BAD_USER_INPUT' });
+    await expect(change(PASSWORD)).rejects.toMatchObject({ code: 'RATE_LIMITED' });
+  });
+});
+
+it('tokens of invitations are RATE_LIMITED for an address after a hundred that were not good, good ones included', async () => {
+  const { passwords, token } = await open();
+  for (let n = 0; n < FAILURES_MAX.token; n++)
+    await expect(passwords.accept({ token: 'garbage', password: PASSWORD })).rejects.toMatchObject({
+      code: 'UNAUTHENTICATED',
+    });
+  const limited = { code: 'RATE_LIMITED', details: { retryAfterMs: expect.any(Number) as number } };
+  await expect(passwords.accept({ token, password: PASSWORD })).rejects.toMatchObject(limited);
 });

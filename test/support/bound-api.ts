@@ -75,6 +75,7 @@ export async function startBoundApi({
       signIn: () => Promise.reject(new Error('nobody signs in here')),
       refresh: () => Promise.reject(new Error('nobody signs in here')),
       signOut: () => Promise.resolve(),
+      signOutEverywhere: () => Promise.resolve(),
     },
     audit: () => {},
     passwords: {
@@ -96,6 +97,7 @@ export async function startBoundApi({
     adminPort: 0,
     socketBacklogBytes: 4_194_304,
     corsOrigins: [],
+    trustedProxies: [],
     explorer: false,
     introspection: false,
     operationLimits: testConfig().operationLimits,

@@ -53,13 +53,14 @@ export async function startSmallApi({
     contextOf,
     log,
     corsOrigins,
+    trustedProxies: [],
     explorer: false,
     checkReady,
     jwks: { keys: [] },
   });
   const ws = createWsServer({
     ...{ ...account, subscriptions, renewed, audit: () => {} },
-    ...{ server: http.server, contextOf, socketBacklogBytes },
+    ...{ server: http.server, contextOf, socketBacklogBytes, trustedProxies: [] },
   });
   const url = await http.listen({ host: '127.0.0.1', port: 0 });
   return {

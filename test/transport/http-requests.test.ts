@@ -232,8 +232,9 @@ describe('what says how the server is', () => {
   });
 
   it('/.well-known/jwks.json holds the public key, and no private part', async () => {
-    const { status, body } = await http.get('/.well-known/jwks.json');
+    const { status, headers, body } = await http.get('/.well-known/jwks.json');
     expect(status).toBe(200);
+    expect(headers.get('cache-control')).toBe('public, max-age=300');
     expect(body.keys).toHaveLength(1);
     expect(Object.keys(body.keys[0]).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y']);
     expect(body.keys[0]).toMatchObject({ kty: 'EC', crv: 'P-256', alg: 'ES256', use: 'sig' });

@@ -13,7 +13,13 @@ const TOKEN_MS = 15_000;
 const clock = createTestClock();
 let world: World;
 beforeAll(async () => {
-  const jwt = { issuer: 'test', audience: 'test', accessTtlMs: TOKEN_MS, refreshTtlMs: 86_400_000 };
+  const jwt = {
+    issuer: 'test',
+    audience: 'test',
+    accessTtlMs: TOKEN_MS,
+    refreshTtlMs: 86_400_000,
+    verificationKeys: [],
+  };
   world = await startWorld({ clock, config: { jwt, bedrock: { kind: 'emulated', chunksPerSecond: 1_000_000 } } });
 });
 afterAll(async () => {

@@ -1,11 +1,17 @@
 import { argon2, randomBytes, timingSafeEqual, type Argon2Parameters } from 'node:crypto';
 import { promisify } from 'node:util';
+import { bulkhead, BulkheadRejectedError } from 'cockatiel';
 import type { PasswordHasher } from '../../auth/ports.ts';
+import { AppError } from '../../kernel/errors.ts';
 
-const derive = promisify<'argon2id', Argon2Parameters, Buffer>(argon2);
+const argon2id = promisify<'argon2id', Argon2Parameters, Buffer>(argon2);
 
 /** OWASP Password Storage Cheat Sheet, Argon2id: 19 MiB, 2 passes, 1 lane. */
 const COST = { memory: 19_456, passes: 2, parallelism: 1 };
+/** Two of libuv's four threads: the others are left to files and name look-ups. */
+const RUNNING_MAX = 2;
+const WAITING_MAX = 100;
+const RETRY_AFTER_MS = 2_000;
 const SALT_BYTES = 16;
 const TAG_BYTES = 32;
 const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/;
@@ -15,25 +21,41 @@ const bytesOf = (password: string): Buffer => Buffer.from(password.normalize('NF
 
 const base64 = (bytes: Buffer): string => bytes.toString('base64').replaceAll('=', '');
 
-/** Argon2id (RFC 9106) by Node's own OpenSSL; hashes are PHC strings, so that the cost can be raised without losing old ones. */
-export const createPasswordHasher = (): PasswordHasher => ({
-  async hash(password) {
-    const nonce = randomBytes(SALT_BYTES);
-    const tag = await derive('argon2id', { message: bytesOf(password), nonce, tagLength: TAG_BYTES, ...COST });
-    return `$argon2id$v=19$m=${COST.memory},t=${COST.passes},p=${COST.parallelism}$${base64(nonce)}$${base64(tag)}`;
-  },
-  async verify(password, hash) {
-    const [, memory, passes, parallelism, salt = '', tag = ''] = PHC.exec(hash) ?? [];
-    const expected = Buffer.from(tag, 'base64');
-    if (expected.length === 0) return false;
-    const actual = await derive('argon2id', {
-      message: bytesOf(password),
-      nonce: Buffer.from(salt, 'base64'),
-      tagLength: expected.length,
-      memory: Number(memory),
-      passes: Number(passes),
-      parallelism: Number(parallelism),
-    });
-    return timingSafeEqual(actual, expected);
-  },
-});
+/**
+ * Argon2id (RFC 9106) by Node's own OpenSSL; hashes are PHC strings, so that the cost can be raised without losing old ones.
+ * Few run at the same time, whatever is asked for, so that sign-ins take neither the memory nor the threads of everything else.
+ * @throws RATE_LIMITED with `retryAfterMs` when too many wait already.
+ */
+export function createPasswordHasher(): PasswordHasher {
+  const places = bulkhead(RUNNING_MAX, WAITING_MAX);
+
+  const derive = (parameters: Argon2Parameters): Promise<Buffer> =>
+    places
+      .execute(() => argon2id('argon2id', parameters))
+      .catch((error: unknown) => {
+        if (!(error instanceof BulkheadRejectedError)) throw error;
+        throw new AppError('RATE_LIMITED', 'Too many are signing in at the moment.', { retryAfterMs: RETRY_AFTER_MS });
+      });
+
+  return {
+    async hash(password) {
+      const nonce = randomBytes(SALT_BYTES);
+      const tag = await derive({ message: bytesOf(password), nonce, tagLength: TAG_BYTES, ...COST });
+      return `$argon2id$v=19$m=${COST.memory},t=${COST.passes},p=${COST.parallelism}$${base64(nonce)}$${base64(tag)}`;
+    },
+    async verify(password, hash) {
+      const [, memory, passes, parallelism, salt = '', tag = ''] = PHC.exec(hash) ?? [];
+      const expected = Buffer.from(tag, 'base64');
+      if (expected.length === 0) return false;
+      const actual = await derive({
+        message: bytesOf(password),
+        nonce: Buffer.from(salt, 'base64'),
+        tagLength: expected.length,
+        memory: Number(memory),
+        passes: Number(passes),
+        parallelism: Number(parallelism),
+      });
+      return timingSafeEqual(actual, expected);
+    },
+  };
+}

@@ -2,7 +2,7 @@ import type { PasswordStore } from '../../auth/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { TenantRows } from './conversation-store.ts';
 import { above, equals } from './expressions.ts';
-import { accountOf, createUserRows, ENABLED } from './user-rows.ts';
+import { accountOf, createUserRows, ENABLED, type UserRow } from './user-rows.ts';
 
 const TOKEN = ['tokenHash', 'tokenUntil'];
 
@@ -21,18 +21,19 @@ export function createPasswordStore(rows: TenantRows, clock: Clock): PasswordSto
       return { name, email, token: { hash, expiresAt } };
     },
     async redeem(userId, tokenHash, passwordHash) {
-      const result = await table.update(
+      const result = await table.update<UserRow>(
         keys.user(userId),
-        { set: { passwordHash }, remove: [...TOKEN, 'state'] },
+        { set: { passwordHash }, add: { credentialVersion: 1 }, remove: [...TOKEN, 'state'] },
         equals('tokenHash', tokenHash),
         above('tokenUntil', clock.now()),
         ENABLED,
       );
-      return result.done;
+      return result.done ? accountOf(result.item) : null;
     },
     async replacePassword(userId, before, passwordHash) {
-      const changes = { set: { passwordHash }, remove: TOKEN };
-      return (await table.update(keys.user(userId), changes, equals('passwordHash', before), ENABLED)).done;
+      const changes = { set: { passwordHash }, add: { credentialVersion: 1 }, remove: TOKEN };
+      const result = await table.update<UserRow>(keys.user(userId), changes, equals('passwordHash', before), ENABLED);
+      return result.done ? accountOf(result.item) : null;
     },
   };
 }

@@ -52,6 +52,7 @@ export function createUserDirectory(rows: TenantRows, cursors: Cursors, clock: C
     const token = state === 'DISABLED' ? ['tokenHash', 'tokenUntil'] : [];
     const changes = {
       set: { roles, roster: version, ...(state !== 'ACTIVE' && { state }) },
+      ...(state === 'DISABLED' && { add: { credentialVersion: 1 } }), // whoever is signing in right now is not let in when enabled again
       remove: [...(state === 'ACTIVE' ? ['state'] : []), ...token],
     };
     const latest = anyOf(absent('roster'), below('roster', version));

@@ -18,6 +18,8 @@ export interface UserRow extends Item {
   readonly state?: 'INVITED' | 'DISABLED';
   /** Left out: nobody has chosen one yet. */
   readonly passwordHash?: string;
+  /** See `Account`. */
+  readonly credentialVersion?: number;
   /** With this the user may choose a password once, until then. */
   readonly tokenHash?: string;
   readonly tokenUntil?: number;
@@ -43,10 +45,13 @@ export const userAccount = (tenantId: TenantId, { id, name, email, roles, state 
 export const ENABLED: Condition = anyOf(absent('state'), equals('state', 'INVITED'));
 
 /** Somebody who can sign in; null for who has not chosen a password yet. */
-export const accountOf = ({ id, name, email, roles, state, passwordHash }: UserRow): Account | null =>
-  passwordHash === undefined
-    ? null
-    : { userId: id, name, email, roles, passwordHash, ...(state === 'DISABLED' && { disabled: true }) };
+export const accountOf = (row: UserRow): Account | null => {
+  const { id, name, email, roles, state, passwordHash, credentialVersion } = row;
+  if (passwordHash === undefined) return null;
+  const disabled = state === 'DISABLED' && { disabled: true };
+  const version = credentialVersion !== undefined && { credentialVersion };
+  return { userId: id, name, email, roles, passwordHash, ...disabled, ...version };
+};
 
 export type UserRows = ReturnType<typeof createUserRows>;
 

@@ -51,13 +51,15 @@ export function createUserStore(rows: TenantRows): UserStore &
 interface SessionRow extends Item {
   readonly familyHash: string;
   readonly secretHash: string;
+  readonly credentialVersion?: number;
 }
 
 export function createSessionStore({ table, keys }: TenantRows): SessionStore {
   const ttl = (ms: number): number => Math.ceil(ms / 1000);
   return {
-    async create({ userId, sessionId, familyHash, secretHash, expiresAt }) {
-      await table.create(keys.session(userId, sessionId), { familyHash, secretHash, ttl: ttl(expiresAt), v: 1 });
+    async create({ userId, sessionId, familyHash, secretHash, credentialVersion = 0, expiresAt }) {
+      const row = { familyHash, secretHash, credentialVersion, ttl: ttl(expiresAt), v: 1 };
+      await table.create(keys.session(userId, sessionId), row);
     },
     async rotate({ userId, sessionId, familyHash, secretHash, expiresAt }, presented) {
       const key = keys.session(userId, sessionId);
@@ -65,13 +67,15 @@ export function createSessionStore({ table, keys }: TenantRows): SessionStore {
       if (current?.familyHash !== familyHash) return 'UNKNOWN';
       const changes = { set: { secretHash, ttl: ttl(expiresAt) } };
       const result = await table.update<SessionRow>(key, changes, equals('secretHash', presented));
-      return result.done ? 'ROTATED' : 'REUSED';
+      if (result.done) return 'ROTATED';
+      return result.current ? 'REUSED' : 'UNKNOWN'; // it was ended meanwhile
     },
     remove: (userId, sessionId) => table.remove(keys.session(userId, sessionId)),
     async accountOf(userId, sessionId) {
-      const rows = await table.getMany<UserRow>([keys.user(userId), keys.session(userId, sessionId)], true);
-      const [user, session] = rows;
-      return user && session ? accountOf(user) : null;
+      const rows = await table.getMany<Item>([keys.user(userId), keys.session(userId, sessionId)], true);
+      const [user, session] = rows as [UserRow | null, SessionRow | null];
+      if (!user || !session || (user.credentialVersion ?? 0) !== (session.credentialVersion ?? 0)) return null;
+      return accountOf(user);
     },
     async removeAll(userId) {
       const found: Key[] = [];

@@ -19,10 +19,14 @@ import { parseTenantId } from '../../tenancy/tenant-id.ts';
 const ALGORITHM = 'ES256';
 /** RFC 9068: the type of a JWT that is an access token, so that no other kind of token passes for one. */
 const TYPE = 'at+jwt';
+/** How far ahead of ours the clock of the instance that issued a token may be, in seconds. */
+const AHEAD_MAX_S = 60;
 
 export interface AccessTokenOptions {
   /** A private key as a JWK: P-256, for ES256 (RFC 7518). */
   readonly signingKey: JWK;
+  /** Keys whose tokens are good too: the one before, until its last token has ended, and the next one, so that it is known before it signs. */
+  readonly verificationKeys?: readonly JWK[];
   readonly issuer: string;
   readonly audience: string;
   readonly ttlMs: number;
@@ -33,6 +37,7 @@ export interface AccessTokenOptions {
 const claimsSchema = z.object({
   sub: z.string(),
   exp: z.number(),
+  iat: z.number(),
   sid: z.string(),
   name: z.string(),
   email: z.string().nullable(),
@@ -45,15 +50,17 @@ export const newSigningKey = async (): Promise<JWK> => {
   return exportJWK(privateKey);
 };
 
-function publicPart({ kty, crv, x, y, d }: JWK): JWK {
-  if (kty !== 'EC' || crv !== 'P-256' || !x || !y || !d)
-    throw new Error('The signing key must be a P-256 private key (JWK).');
-  return { kty, crv, x, y };
+/** What is published of a key: never more than its public part, whatever else was configured. */
+async function published({ kty, crv, x, y }: JWK): Promise<JWK & { readonly kid: string }> {
+  if (kty !== 'EC' || crv !== 'P-256' || !x || !y) throw new Error('A key of tokens must be a P-256 key (JWK).');
+  const key = { kty, crv, x, y };
+  return { ...key, kid: await calculateJwkThumbprint(key), alg: ALGORITHM, use: 'sig' };
 }
 
 /** Reads the principal of checked claims. A tenant's token names a tenant, an operator's none: anything between is no token of ours. */
-function principalOf(payload: unknown): Principal {
+function principalOf(payload: unknown, nowMs: number): Principal {
   const claims = claimsSchema.parse(payload);
+  if (claims.iat > nowMs / 1000 + AHEAD_MAX_S) throw new Error('issued in the future');
   const tenantId = claims.tenant === null ? null : parseTenantId(claims.tenant);
   if ((tenantId === null) !== claims.roles.includes('PLATFORM_OPERATOR')) throw new Error('tenant and roles disagree');
   const { sub: userId, sid: sessionId, name, email, roles, exp } = claims;
@@ -65,11 +72,13 @@ function principalOf(payload: unknown): Principal {
 export async function createAccessTokens(
   options: AccessTokenOptions,
 ): Promise<AccessTokens & { jwks: { keys: JWK[] } }> {
-  const { signingKey, issuer, audience, ttlMs, clock } = options;
-  const publicKey = publicPart(signingKey);
-  const kid = await calculateJwkThumbprint(publicKey);
+  const { signingKey, verificationKeys = [], issuer, audience, ttlMs, clock } = options;
+  if (!signingKey.d) throw new Error('The signing key must be a private key (JWK).');
+  const { kid } = await published(signingKey);
   const privateKey = await importJWK(signingKey, ALGORITHM);
-  const jwks = { keys: [{ ...publicKey, kid, alg: ALGORITHM, use: 'sig' }] };
+  const keys = await Promise.all([signingKey, ...verificationKeys].map(published));
+  // A key that is named twice is one key: two of one id would be none to choose from.
+  const jwks = { keys: [...new Map(keys.map((key) => [key.kid, key])).values()] };
   const keySet = createLocalJWKSet(jwks);
 
   return {
@@ -100,7 +109,7 @@ export async function createAccessTokens(
           currentDate: new Date(clock.now()),
           requiredClaims: ['exp', 'iat', 'sub', 'jti'],
         });
-        return principalOf(payload);
+        return principalOf(payload, clock.now());
       } catch (error) {
         throw tokenRefused({ cause: error });
       }

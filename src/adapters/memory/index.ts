@@ -1,4 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
+import { createMemoryAttemptCounters } from './attempt-counters.ts';
 import { createMemoryGenerationSlots } from './generation-slots.ts';
 import { createMemoryRateLimiter } from './rate-limiter.ts';
 import { createMemoryStreamLogs } from './stream-log.ts';
@@ -11,6 +12,7 @@ export const createMemoryCoordination = (clock: Clock) => ({
   signals: createMemoryTurnSignals(),
   slots: createMemoryGenerationSlots(),
   limiter: createMemoryRateLimiter(clock),
+  attemptCounters: createMemoryAttemptCounters(),
   usageChanges: createMemoryUsageChanges(),
   ready: () => true,
   close: () => Promise.resolve(),

@@ -1,3 +1,4 @@
+import type { OpenAttemptCounter } from '../../auth/ports.ts';
 import type { GenerationSlots, TurnSignals } from '../../conversations/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { RateLimiter } from '../../tenants/ports.ts';
@@ -5,6 +6,7 @@ import type { UsageChanges } from '../../usage/ports.ts';
 import { createMemoryRateLimiter } from '../memory/rate-limiter.ts';
 import { createMemoryStreamLogs } from '../memory/stream-log.ts';
 import { createMemoryUsageChanges } from '../memory/usage-changes.ts';
+import { createRedisAttemptCounters } from './attempt-counters.ts';
 import { createRedisConnection, type RedisLog } from './connection.ts';
 import { createRedisGenerationSlots } from './generation-slots.ts';
 import { createInstances } from './instances.ts';
@@ -33,6 +35,7 @@ export interface RedisCoordination {
   readonly signals: TurnSignals;
   readonly slots: GenerationSlots;
   readonly limiter: RateLimiter;
+  readonly attemptCounters: OpenAttemptCounter;
   readonly usageChanges: UsageChanges;
   /** Whether Redis is there. */
   ready(): boolean;
@@ -55,6 +58,7 @@ export function createRedis({ url, prefix, instanceId, clock, log, slotHeldMs }:
     signals: createRedisTurnSignals({ connection, keys, instanceId }),
     slots,
     limiter: createRedisRateLimiter({ connection, keys, instances, clock, local: createMemoryRateLimiter(clock) }),
+    attemptCounters: createRedisAttemptCounters(connection, keys),
     usageChanges: createRedisUsageChanges({ connection, keys, instanceId, local: createMemoryUsageChanges() }),
     ready: () => connection.ready(),
     async close() {

@@ -28,6 +28,7 @@ export function redisKeys(prefix: string) {
         : null,
     slots: (tenantId: TenantId): string => ofTenant(tenantId, 'SLOTS'),
     rate: ({ tenantId, meter, lane }: RateSubject): string => ofTenant(tenantId, 'RATE', meter, lane),
+    attempts: (name: string): string => join(prefix, 'SYS', 'ATTEMPTS', name),
     instances: (): string => join(prefix, 'SYS', 'INSTANCES'),
     instancesChannel: (): string => join(prefix, 'SYS', 'INSTANCES', 'COUNT'),
     usageChannel: (): string => join(prefix, 'SYS', 'USAGE'),

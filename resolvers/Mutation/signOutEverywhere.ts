@@ -1,0 +1,6 @@
+import type { MutationResolvers } from '../types.generated.ts';
+
+export const signOutEverywhere: MutationResolvers['signOutEverywhere'] = async (_root, { refreshToken }, { auth }) => {
+  await auth.signOutEverywhere(refreshToken);
+  return true;
+};
