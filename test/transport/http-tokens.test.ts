@@ -62,6 +62,11 @@ const ATTACKS: Readonly<Record<string, () => Promise<string> | string>> = {
     const { d: _secret, ...jwk } = own;
     return forge({ key: own, header: { jwk, kid: undefined } });
   },
+  'a key at an address that the token names (jku)': () =>
+    forge({ key: otherKey, header: { jku: `${world.url}/.well-known/jwks.json`, kid: undefined } }),
+  'a certificate at an address that the token names (x5u)': () =>
+    forge({ key: otherKey, header: { x5u: 'https://evil.example/certificate.pem' } }),
+  'a certificate that the token brings along (x5c)': () => forge({ key: otherKey, header: { x5c: ['bm90aGluZw=='] } }),
   'a key id of nobody': () => forge({ header: { kid: '../../dev/null' } }),
   'an unknown critical header': () =>
     forge({ header: { crit: ['exp'] } }).catch(
@@ -78,6 +83,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<string> | string>> = {
   'an expiry that is text': () =>
     `${real().split('.')[0]}.${encode({ ...claims(), exp: '9999999999' })}.${real().split('.')[2]}`,
   'not valid yet': () => forge({ claims: { nbf: seconds() + 3600 } }),
+  'issued in an hour': () => forge({ claims: { iat: seconds() + 3600, exp: seconds() + 7200 } }),
   'no subject': () => forge({ claims: { sub: undefined } }),
   'no roles': () => forge({ claims: { roles: [] } }),
   'a role that does not exist': () => forge({ claims: { roles: ['ROOT'] } }),
@@ -101,6 +107,12 @@ const ATTACKS: Readonly<Record<string, () => Promise<string> | string>> = {
   },
   'only dots': () => '..',
   'a refresh token': () => world.acme.member.refreshToken,
+  'a session that never was': () => forge({ claims: { sid: '01ARZ3NDEKTSV4RRFFQ69G5FAV' } }),
+  'a user that never was': () => forge({ claims: { sub: 'user-01ARZ3NDEKTSV4RRFFQ69G5FAV' } }),
+  'a session of somebody else': () => forge({ claims: { sub: world.acme.admin.id } }),
+  'a session of another tenant': () => forge({ claims: { tenant: 'globex' } }),
+  'a role that the user does not have': () => forge({ claims: { roles: ['TENANT_ADMIN'] } }),
+  'no tenant, and the role of an operator': () => forge({ claims: { tenant: null, roles: ['PLATFORM_OPERATOR'] } }),
   '9,000 characters': () => 'a'.repeat(9_000),
 };
 
@@ -166,6 +178,93 @@ describe('a token that is not ours', () => {
     const query = 'mutation($input: SignInInput!) { signIn(input: $input) { viewer { id } } }';
     const answer = await http.post(query, { input }, { authorization: 'Bearer nonsense' });
     expect(answer.body.data.signIn.viewer.id).toBe(world.acme.member.id);
+  });
+});
+
+describe('a token that was good', () => {
+  const WATCH = 'subscription { liveUsage { activeGenerations } }';
+  const SIGN_OUT = 'mutation($token: String!) { signOut(refreshToken: $token) }';
+  const viewer = (token: string) => http.post('{ viewer { id } }', {}, { authorization: `Bearer ${token}` });
+
+  /** Lets seconds pass, in each of which what is read and sent has its time. */
+  async function pass(count: number) {
+    for (let second = 0; second < count; second++) {
+      await clock.advance(1_000);
+      await viewer(real());
+    }
+  }
+
+  /** A session of an administrator of `globex`, one socket of it with a subscription, and one without. */
+  async function openSession(email = 'admin@globex.example') {
+    const session = await world.signIn('globex', email);
+    const authorization = `Bearer ${session.token}`;
+    const [watching, idle] = [await openSocket(world.wsUrl), await openSocket(world.wsUrl)];
+    for (const socket of [watching, idle])
+      expect(await socket.init({ authorization })).toMatchObject({ type: 'connection_ack' });
+    watching.subscribe('watch', WATCH);
+    const first = watching.next();
+    await pass(2);
+    expect(await first).toMatchObject({ type: 'next', payload: { data: { liveUsage: {} } } });
+    return { session, authorization, watching, idle };
+  }
+
+  /** Every way in is closed, with the one answer, at most 30 s after. */
+  async function expectEnded({ session, authorization, watching, idle }: Awaited<ReturnType<typeof openSession>>) {
+    await pass(30);
+    const over = (await watching.until('complete')).filter(({ type }) => type === 'next').at(-1);
+    expect(over?.payload).toMatchObject({ data: null, errors: [{ message: MESSAGES[0] }] });
+    expect(over?.payload.errors[0].extensions).toEqual({ code: 'UNAUTHENTICATED' });
+    for (const socket of [watching, idle]) expect(await socket.closed).toMatchObject({ code: 4403 });
+    const answer = await viewer(session.token!);
+    expect(answer).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
+    expect(answer.body.errors[0].message).toBe(MESSAGES[0]);
+    const again = await openSocket(world.wsUrl);
+    again.send({ type: 'connection_init', payload: { authorization } });
+    expect(await again.closed).toMatchObject({ code: 4403 });
+  }
+
+  it('is good for nothing after its session was signed out: not by HTTP, not for a new socket, not on an open one', async () => {
+    const opened = await openSession();
+    await world.nobody.run(SIGN_OUT, { token: opened.session.refreshToken });
+    await expectEnded(opened);
+  });
+
+  it('is good for nothing after its refresh token was used twice', async () => {
+    const opened = await openSession();
+    const refresh = 'mutation($token: String!) { refreshSession(refreshToken: $token) { accessToken } }';
+    const { data } = await world.nobody.run(refresh, { token: opened.session.refreshToken });
+    const replayed = await world.nobody.run(refresh, { token: opened.session.refreshToken });
+    expect(replayed.code).toBe('UNAUTHENTICATED');
+    await expectEnded(opened);
+    expect((await viewer(data.refreshSession.accessToken as string)).code).toBe('UNAUTHENTICATED');
+  });
+
+  describe('of somebody whom an administrator', () => {
+    const asAdmin = (mutation: string) =>
+      world.globex.admin.run(`mutation($id: ID!) { ${mutation} { user { id } } }`, { id: world.globex.member.id });
+    const setRole = (role: string) => asAdmin(`setUserRoles(input: { userId: $id, roles: [${role}] })`);
+
+    it.each([
+      ['disables', () => asAdmin('disableUser(userId: $id)')],
+      ['gives other roles', () => setRole('MEMBER')],
+    ])('%s is good for nothing', async (_what, act) => {
+      await asAdmin('enableUser(userId: $id)');
+      expect((await setRole('TENANT_ADMIN')).errors).toEqual([]);
+      const opened = await openSession('member@globex.example');
+      expect((await act()).errors).toEqual([]);
+      await expectEnded(opened);
+    });
+  });
+
+  it('of a tenant that is suspended is good for `viewer` alone', async () => {
+    const suspend =
+      'mutation($id: ID!, $status: TenantStatus!) { setTenantStatus(tenantId: $id, status: $status) { tenant { id } } }';
+    await world.operator.run(suspend, { id: 'acme', status: 'SUSPENDED' });
+    await clock.advance(30_000);
+    const headers = { authorization: `Bearer ${real()}` };
+    expect(await http.post('{ tenant { id } }', {}, headers)).toMatchObject({ status: 403, code: 'TENANT_SUSPENDED' });
+    expect(await http.post('{ viewer { id } }', {}, headers)).toMatchObject({ status: 200 });
+    await world.operator.run(suspend, { id: 'acme', status: 'ACTIVE' });
   });
 });
 
