@@ -39,7 +39,7 @@ import { createRetention } from './conversations/retention.ts';
 import { createSweeper } from './conversations/sweeper.ts';
 import { systemClock } from './kernel/clock.ts';
 import { ulid } from './kernel/ids.ts';
-import { seedDemoData } from './local/demo-data.ts';
+import { demoAccounts, seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
 import { startApp } from './server/app.ts';
 import { createAuditor, recordBreaches, recordReuse } from './server/audit.ts';
@@ -264,6 +264,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   }
   const app = await startApp({
     ...config,
+    demoAccounts: config.storage.kind === 'embedded' ? demoAccounts(config.demoPassword) : [],
     tokens,
     standing: createStanding({ rolesNow: { SESSION: sessionRoles(sessionsOf) }, clock }),
     jwks: tokens.jwks,

@@ -31,12 +31,36 @@ const DEMO_TENANTS = [
   { slug: 'globex', name: 'Globex Energy' },
 ];
 
+/** In the documentation, so no secret. */
+const PUBLIC_PASSWORD = 'demo-demo-demo';
+
 interface DemoUser {
   readonly home: TenantId;
   readonly name: string;
   readonly email: string;
   readonly role: Role;
 }
+
+const demoUsers = (): readonly DemoUser[] => [
+  { home: PLATFORM, name: 'Olga Operator', email: 'operator@platform.example', role: 'PLATFORM_OPERATOR' },
+  ...DEMO_TENANTS.flatMap(({ slug, name }): DemoUser[] => {
+    const home = parseTenantId(slug);
+    if (home === null) throw new Error(`${slug} is no tenant id`);
+    return [
+      { home, name: `${name} Admin`, email: `admin@${slug}.example`, role: 'TENANT_ADMIN' },
+      { home, name: `${name} Member`, email: `member@${slug}.example`, role: 'MEMBER' },
+    ];
+  }),
+];
+
+/** Who can sign in to the demo data; the password is null where it is not the one everybody knows. */
+export const demoAccounts = (password: string) =>
+  demoUsers().map(({ home, name, email }) => ({
+    name,
+    tenant: home,
+    email,
+    password: password === PUBLIC_PASSWORD ? password : null,
+  }));
 
 export interface DemoDependencies {
   readonly tenants: TenantDirectory;
@@ -52,9 +76,6 @@ export interface DemoDependencies {
 /** Stores the demo tenants and users that are not there yet. Doing it again changes nothing. */
 export async function seedDemoData({ tenants, usersOf, hasher, clock, password }: DemoDependencies): Promise<void> {
   const at = isoTime(clock.now());
-  const users: DemoUser[] = [
-    { home: PLATFORM, name: 'Olga Operator', email: 'operator@platform.example', role: 'PLATFORM_OPERATOR' },
-  ];
   for (const { slug, name } of DEMO_TENANTS) {
     const id = parseTenantId(slug);
     if (id === null) throw new Error(`${slug} is no tenant id`);
@@ -72,12 +93,8 @@ export async function seedDemoData({ tenants, usersOf, hasher, clock, password }
       createdAt: at,
       updatedAt: at,
     });
-    users.push(
-      { home: id, name: `${name} Admin`, email: `admin@${slug}.example`, role: 'TENANT_ADMIN' },
-      { home: id, name: `${name} Member`, email: `member@${slug}.example`, role: 'MEMBER' },
-    );
   }
-  for (const { home, name, email, role } of users) {
+  for (const { home, name, email, role } of demoUsers()) {
     const store = usersOf(home);
     if (await store.findByEmail(email)) continue;
     const passwordHash = await hasher.hash(password);

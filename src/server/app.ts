@@ -8,6 +8,7 @@ import type { Clock } from '../kernel/clock.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import { createAdminServer } from './admin.ts';
 import { createApollo } from './apollo.ts';
+import type { DemoAccount } from './explorer.ts';
 import { serveExports } from './exports.ts';
 import type { CheckReady } from './health.ts';
 import { createHttpServer } from './http.ts';
@@ -30,6 +31,7 @@ export interface AppOptions {
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
   readonly explorer: boolean;
+  readonly demoAccounts: readonly DemoAccount[];
   readonly introspection: boolean;
   readonly operationLimits: OperationLimits;
   readonly shutdownGraceMs: number;

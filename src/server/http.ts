@@ -3,7 +3,7 @@ import type { ApolloServer } from '@apollo/server';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { RequestContext } from '../context.ts';
-import { serveExplorer } from './explorer.ts';
+import { serveExplorer, type DemoAccount } from './explorer.ts';
 import { serveHealth, type CheckReady } from './health.ts';
 import type { Logger } from './log.ts';
 import { callerGone } from './operations/deadline.ts';
@@ -21,6 +21,7 @@ export interface HttpOptions {
   readonly log: Logger;
   readonly corsOrigins: readonly string[];
   readonly explorer: boolean;
+  readonly demoAccounts: readonly DemoAccount[];
   readonly checkReady: CheckReady;
   readonly jwks: object;
   readonly trustedProxies: readonly string[];
@@ -92,6 +93,6 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   app.get('/.well-known/jwks.json', (_request, reply) =>
     reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_S}`).send(jwks),
   );
-  if (explorer) serveExplorer(app);
+  if (explorer) serveExplorer(app, options.demoAccounts);
   return app;
 }

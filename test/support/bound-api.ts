@@ -99,6 +99,7 @@ export async function startBoundApi({
     corsOrigins: [],
     trustedProxies: [],
     explorer: false,
+    demoAccounts: [],
     introspection: false,
     operationLimits: testConfig().operationLimits,
     shutdownGraceMs: 0,

@@ -55,6 +55,7 @@ export async function startSmallApi({
     corsOrigins,
     trustedProxies: [],
     explorer: false,
+    demoAccounts: [],
     checkReady,
     jwks: { keys: [] },
   });
