@@ -11,6 +11,16 @@ const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (docume
 const evaluate = globalThis.eval;
 globalThis.eval = (code) => (code === '1' ? 1 : evaluate(code));
 
+// Not every library in Altair gives its styles the nonce of this page, though only with it they apply. Styles that scripts of this server
+// make are this server's.
+const { nonce = '' } = /** @type {HTMLScriptElement} */ (document.querySelector('script'));
+const createElement = document.createElement.bind(document);
+document.createElement = (/** @type {string} */ name, /** @type {ElementCreationOptions | undefined} */ options) => {
+  const created = createElement(name, options);
+  if (created instanceof HTMLStyleElement) created.nonce = nonce;
+  return created;
+};
+
 const session = take();
 if (session === null) location.replace('/explorer/sign-in');
 else await start(session);
@@ -40,7 +50,7 @@ async function start(signedIn) {
     instanceStorageNamespace: namespace,
     endpointURL: `${location.origin}/graphql`,
     subscriptionsEndpoint: `${location.origin.replace('http', 'ws')}/graphql`,
-    cspNonce: document.querySelector('script')?.nonce,
+    cspNonce: nonce,
   });
 }
 

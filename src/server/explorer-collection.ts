@@ -47,15 +47,20 @@ altair.helpers.setEnvironment('monthStart', monthsFirst(0));
 altair.helpers.setEnvironment('monthEnd', monthsFirst(1));
 `;
 
-/** Runs in a worker of Altair's after the answer. */
-const rememberScript = ({ remember }: StarterOperation): string =>
-  Object.entries(remember)
-    .map(
-      ([name, path]) => `const ${name} = altair.response.body?.data?.${path.replaceAll('.', '?.')};
-if (${name}) altair.helpers.setEnvironment('${name}', ${name}, true);
-`,
-    )
-    .join('');
+/** Runs in a worker of Altair's after the answer, which it is given as text. */
+function rememberScript({ remember }: StarterOperation): string {
+  const names = Object.entries(remember);
+  if (names.length === 0) return '';
+  return [
+    'const { body } = altair.response;',
+    "const answer = typeof body === 'string' ? JSON.parse(body) : body;",
+    ...names.flatMap(([name, path]) => [
+      `const ${name} = answer.data?.${path.replaceAll('.', '?.')};`,
+      `if (${name}) altair.helpers.setEnvironment('${name}', ${name}, true);`,
+    ]),
+    '',
+  ].join('\n');
+}
 
 const needsMonth = ({ variables }: StarterOperation): boolean => variables.includes('{{month');
 
@@ -97,7 +102,7 @@ export const starterCollection = (operations: readonly StarterOperation[]) => ({
     preRequestScript: needsMonth(operation) ? MONTH_SCRIPT : '',
     preRequestScriptEnabled: needsMonth(operation),
     postRequestScript: rememberScript(operation),
-    postRequestScriptEnabled: true,
+    postRequestScriptEnabled: rememberScript(operation) !== '',
     created_at: index + 1,
     updated_at: index + 1,
   })),

@@ -187,7 +187,7 @@ it('the starter operations work one after the other on the demo data, each with 
     expect(answer.errors ?? [], title).toEqual([]);
     expect(Object.values(answer.data)[0], title).not.toBeNull();
     for (const [name, path] of Object.entries(remember)) {
-      environment[name] = path.split('.').reduce((value, key) => value[key], answer.data) as unknown as string;
+      environment[name] = path.split('.').reduce((value, key) => value[key], answer.data);
       expect(environment[name], title).toMatch(/\w/);
     }
     // An answer may take its time, and the next message has to wait for it.
