@@ -40,6 +40,7 @@ const config: CodegenConfig = {
         ],
         mappers: {
           Agent: '../src/agents/model.ts#Agent as AgentModel',
+          ApiKey: '../src/partners/model.ts#ApiKey as ApiKeyModel',
           AuditEntry: '../src/audit/model.ts#AuditEntry as AuditEntryModel',
           AgentUsage: '../src/usage/model.ts#AgentUsage as AgentUsageModel',
           Conversation: '../src/conversations/model.ts#Conversation as ConversationModel',

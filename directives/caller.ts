@@ -1,6 +1,6 @@
 import { AppError } from '../src/kernel/errors.ts';
 import type { ContextBinder, RequestContext } from '../src/context.ts';
-import type { Principal, Role } from '../src/tenancy/principal.ts';
+import type { ApiKeyScope, Principal, Role } from '../src/tenancy/principal.ts';
 
 /** Who is calling. @throws UNAUTHENTICATED, or why nobody could tell. */
 export function caller({ identity }: RequestContext): Principal {
@@ -14,6 +14,12 @@ export function caller({ identity }: RequestContext): Principal {
 export function requireRole(principal: Principal, anyOf: readonly Role[]): void {
   if (!principal.roles.some((role) => anyOf.includes(role)))
     throw new AppError('FORBIDDEN', 'Your role does not allow this.');
+}
+
+/** Refuses a caller whose credential is narrower than their role. @throws FORBIDDEN */
+export function requireScope({ credential }: Principal, scope: ApiKeyScope): void {
+  if (credential.kind === 'API_KEY' && !credential.scopes.includes(scope))
+    throw new AppError('FORBIDDEN', `The API key does not have the scope ${scope}.`);
 }
 
 /** What a caller whose roles were checked may reach besides the request. */

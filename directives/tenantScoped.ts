@@ -2,7 +2,8 @@ import { getDirective } from '@graphql-tools/utils';
 import type { ContextBinder, InTenant, RequestContext } from '../src/context.ts';
 import { chain, type AccessDirective, type MaybePromise } from './access.ts';
 import { AppError } from '../src/kernel/errors.ts';
-import { caller, signedIn } from './caller.ts';
+import type { ApiKeyScope } from '../src/tenancy/principal.ts';
+import { caller, requireScope, signedIn } from './caller.ts';
 
 /** The tenants that requests are bound to. */
 export interface TenantBinding {
@@ -13,6 +14,8 @@ export interface TenantBinding {
   /** Whether a field with `@tenantScoped` has been entered already, with whatever success. */
   readonly entered: (context: RequestContext) => boolean;
 }
+
+type Enter = (context: RequestContext) => MaybePromise<InTenant<RequestContext>>;
 
 interface Entry {
   ready: InTenant<RequestContext> | null;
@@ -26,7 +29,7 @@ interface Entry {
 export function createTenantBinding(binder: ContextBinder): TenantBinding {
   const entries = new WeakMap<RequestContext, Entry>();
 
-  function enter(context: RequestContext): MaybePromise<InTenant<RequestContext>> {
+  function enter(context: RequestContext): ReturnType<Enter> {
     const principal = caller(context);
     const known = entries.get(context);
     if (known) return known.ready ?? known.pending;
@@ -39,17 +42,26 @@ export function createTenantBinding(binder: ContextBinder): TenantBinding {
   }
 
   /** In a tenant that is being removed nobody writes any more, not even an operator: its rows could never all be gone. */
-  const enterToWrite = (context: RequestContext): MaybePromise<InTenant<RequestContext>> =>
+  const enterToWrite: Enter = (context) =>
     chain(enter(context), (granted) => {
       if (granted.tenant.tenant.status === 'DELETING')
         throw new AppError('TENANT_SUSPENDED', 'This tenant is being removed.');
       return granted;
     });
 
+  /** An API key enters the tenant only for what its scopes allow; what it finds inside is entered already. */
+  const scoped =
+    (scope: ApiKeyScope, next: Enter): Enter =>
+    (context) => {
+      if (!entries.has(context)) requireScope(caller(context), scope);
+      return next(context);
+    };
+
   return {
     directive: (schema, field, typeName) => {
       if (!getDirective(schema, field, 'tenantScoped')) return null;
-      return typeName === schema.getMutationType()?.name ? enterToWrite : enter;
+      const isMutation = typeName === schema.getMutationType()?.name;
+      return isMutation ? scoped('CONVERSE', enterToWrite) : scoped('READ', enter);
     },
     bound: (context) => entries.get(context)?.ready ?? null,
     entered: (context) => entries.has(context),

@@ -4,6 +4,7 @@ import { Message } from './Message.ts';
 import { acceptInvitation } from './Mutation/acceptInvitation.ts';
 import { cancelMessage } from './Mutation/cancelMessage.ts';
 import { changePassword } from './Mutation/changePassword.ts';
+import { createApiKey } from './Mutation/createApiKey.ts';
 import { createConversation } from './Mutation/createConversation.ts';
 import { createTenant } from './Mutation/createTenant.ts';
 import { createUsageExport } from './Mutation/createUsageExport.ts';
@@ -14,6 +15,7 @@ import { inviteUser } from './Mutation/inviteUser.ts';
 import { refreshSession } from './Mutation/refreshSession.ts';
 import { renameConversation } from './Mutation/renameConversation.ts';
 import { resetUserPassword } from './Mutation/resetUserPassword.ts';
+import { revokeApiKey } from './Mutation/revokeApiKey.ts';
 import { sendMessage } from './Mutation/sendMessage.ts';
 import { setTenantStatus } from './Mutation/setTenantStatus.ts';
 import { setUsageAlertPercentages } from './Mutation/setUsageAlertPercentages.ts';
@@ -24,6 +26,7 @@ import { signOut } from './Mutation/signOut.ts';
 import { signOutEverywhere } from './Mutation/signOutEverywhere.ts';
 import { updateTenant } from './Mutation/updateTenant.ts';
 import { agents } from './Query/agents.ts';
+import { apiKeys } from './Query/apiKeys.ts';
 import { auditLog } from './Query/auditLog.ts';
 import { conversation } from './Query/conversation.ts';
 import { conversations } from './Query/conversations.ts';
@@ -52,6 +55,7 @@ import { Viewer } from './Viewer.ts';
 export const resolvers: Resolvers = {
   Query: {
     agents,
+    apiKeys,
     auditLog,
     conversation,
     conversations,
@@ -71,6 +75,7 @@ export const resolvers: Resolvers = {
     acceptInvitation,
     cancelMessage,
     changePassword,
+    createApiKey,
     createConversation,
     createTenant,
     createUsageExport,
@@ -81,6 +86,7 @@ export const resolvers: Resolvers = {
     refreshSession,
     renameConversation,
     resetUserPassword,
+    revokeApiKey,
     sendMessage,
     setTenantStatus,
     setUsageAlertPercentages,

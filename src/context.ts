@@ -11,6 +11,7 @@ import type { ConversationService } from './conversations/service.ts';
 import type { TurnService } from './conversations/turns.ts';
 import type { Page, PageArguments } from './kernel/page.ts';
 import type { ParkedWork } from './parked/model.ts';
+import type { ApiKeyService } from './partners/api-keys.ts';
 import type { Principal } from './tenancy/principal.ts';
 import type { TenantScope } from './tenancy/scope.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
@@ -81,6 +82,7 @@ export interface TenantServices {
   readonly tenant: Tenant;
   readonly configuration: TenantConfiguration;
   readonly users: UserAdministration;
+  readonly apiKeys: ApiKeyService;
   /** The caller's own. */
   readonly changePassword: (input: PasswordChange) => Promise<SignedInSession>;
   readonly conversations: ConversationService;

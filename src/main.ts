@@ -14,13 +14,13 @@ import { boundDenials } from './audit/denials.ts';
 import { memorySpool } from './audit/memory-segment.ts';
 import { createAuditRecorder } from './audit/recorder.ts';
 import { createSealer } from './audit/sealing.ts';
-import { createAttemptLimiter } from './auth/attempts.ts';
+import { countRefusals, createAttemptLimiter } from './auth/attempts.ts';
 import { createPasswordCheck } from './auth/password-check.ts';
 import { createPasswordService } from './auth/password-service.ts';
 import { hashChosen } from './auth/passwords.ts';
 import { createAuthService } from './auth/service.ts';
 import { createSessions } from './auth/sessions.ts';
-import { createStanding, sessionRoles } from './auth/standing.ts';
+import { createStanding, remembered, sessionRoles } from './auth/standing.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
 import {
   createSigningKey,
@@ -41,6 +41,7 @@ import { systemClock } from './kernel/clock.ts';
 import { ulid } from './kernel/ids.ts';
 import { demoAccounts, seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
+import { createApiKeyAuthentication } from './partners/authentication.ts';
 import { startApp } from './server/app.ts';
 import { createAuditor, recordBreaches, recordReuse } from './server/audit.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
@@ -166,6 +167,12 @@ export async function start(config: Config, surroundings: Surroundings) {
     log: recordReuse(observation.auth, record),
   });
   const auth = createAuthService({ checkPassword, sessions, attempts, clock });
+  const apiKeys = createApiKeyAuthentication({
+    storeOf: (tenantId) => db.forTenant(tenantId).apiKeys,
+    refused: countRefusals(shared.attemptCounters, 'apiKey'),
+    clock,
+    noteFailed: (err) => log.warn({ err }, 'the use of an API key is not noted'),
+  });
   const passwords = createPasswordService({
     passwordsOf: (home) => db.forTenant(home).passwords,
     ...{ sessionsOf, checkPassword, sessions, attempts, hasher, clock },
@@ -223,7 +230,8 @@ export async function start(config: Config, surroundings: Surroundings) {
 
   if (config.storage.kind === 'embedded') {
     const usersOf = (home: TenantId) => db.forTenant(home).users;
-    await seedDemoData({ tenants: db.tenants, usersOf, hasher, clock, password: config.demoPassword });
+    const apiKeysOf = (home: TenantId) => db.forTenant(home).apiKeys;
+    await seedDemoData({ tenants: db.tenants, usersOf, apiKeysOf, hasher, clock, password: config.demoPassword });
   }
   const exportLinks = createExportLinks(secrets.cursorSecret, clock);
   const platform = createPlatformService({
@@ -246,6 +254,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     directory: db.tenants,
     agents,
     dataOf,
+    keyChanged: apiKeys.changed,
     generations,
     limiter: shared.limiter,
     pointsPerMinute: config.operationLimits.pointsPerMinute,
@@ -254,6 +263,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     background,
   });
   async function close() {
+    await apiKeys.idle();
     await auditor.idle();
     await recorder.close();
     await shared.close();
@@ -266,7 +276,11 @@ export async function start(config: Config, surroundings: Surroundings) {
     ...config,
     demoAccounts: config.storage.kind === 'embedded' ? demoAccounts(config.demoPassword) : [],
     tokens,
-    standing: createStanding({ rolesNow: { SESSION: sessionRoles(sessionsOf) }, clock }),
+    apiKeys,
+    standing: createStanding({
+      rolesNow: { SESSION: remembered(sessionRoles(sessionsOf), clock), API_KEY: apiKeys.rolesNow },
+      clock,
+    }),
     jwks: tokens.jwks,
     agents,
     binder,

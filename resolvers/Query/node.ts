@@ -6,5 +6,7 @@ export const node: QueryResolvers['node'] = async (_root, { id }, { tenant }) =>
   const conversation = await tenant.conversations.find(id);
   if (conversation) return { __typename: 'Conversation', ...conversation };
   const message = await tenant.conversations.findMessage(id);
-  return message && { __typename: 'Message', ...message };
+  if (message) return { __typename: 'Message', ...message };
+  const apiKey = await tenant.apiKeys.find(id);
+  return apiKey && { __typename: 'ApiKey', ...apiKey };
 };

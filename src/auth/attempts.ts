@@ -15,19 +15,34 @@ export const FAILURES_MAX = {
   address: 300,
   /** With refresh tokens, and tokens of invitations and resets, from one address. */
   token: 100,
+  /** With API keys, from one address. */
+  apiKey: 100,
 } as const;
 
 export const tooManyAttempts = (retryAfterMs: number): AppError =>
   new AppError('RATE_LIMITED', 'Too many attempts. Wait before the next one.', { retryAfterMs });
+
+const openCounter = (open: OpenAttemptCounter, name: keyof typeof FAILURES_MAX): AttemptCounter =>
+  open(name, { max: FAILURES_MAX[name], windowMs: QUARTER_HOUR_MS });
+
+/** Counts, by the address they came from, secrets that nobody guesses but by trying very many: only those that were refused. */
+export function countRefusals(open: OpenAttemptCounter, name: 'token' | 'apiKey') {
+  const counter = openCounter(open, name);
+  return {
+    /** How long an address has to wait until it may present another, in milliseconds; 0 when it may. */
+    wait: (ipAddress: string | null) => counter.wait(networkOf(ipAddress)),
+    add: async (ipAddress: string | null) => void (await counter.add(networkOf(ipAddress))),
+  };
+}
 
 /**
  * Somebody who guesses is slowed down by what they guess at and by where they guess from. Whoever guesses at somebody else's
  * password can use up that account's failures, but not for an address from which its owner has signed in before.
  */
 export function createAttemptLimiter(open: OpenAttemptCounter): AttemptLimiter {
-  const counter = (name: keyof typeof FAILURES_MAX) =>
-    open(name, { max: FAILURES_MAX[name], windowMs: QUARTER_HOUR_MS });
-  const [pair, account, address, token] = [counter('pair'), counter('account'), counter('address'), counter('token')];
+  const counter = (name: keyof typeof FAILURES_MAX) => openCounter(open, name);
+  const [pair, account, address] = [counter('pair'), counter('account'), counter('address')];
+  const tokens = countRefusals(open, 'token');
   const owners = open('owner', { max: 1, windowMs: FORTNIGHT_MS });
   /** Whether an account's owner has signed in from an address before. */
   const isKnown = async (key: string) => (await owners.wait(key)) > 0;
@@ -53,10 +68,8 @@ export function createAttemptLimiter(open: OpenAttemptCounter): AttemptLimiter {
       if (!(await isKnown(keys.pair))) await account.takeBack(keys.account);
       await Promise.all([address.takeBack(keys.address), pair.forget(keys.pair), owners.add(keys.pair)]);
     },
-    tokenWait: (ipAddress) => token.wait(networkOf(ipAddress)),
-    async tokenRefused(ipAddress) {
-      await token.add(networkOf(ipAddress));
-    },
+    tokenWait: tokens.wait,
+    tokenRefused: tokens.add,
   };
 }
 

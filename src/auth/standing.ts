@@ -1,6 +1,7 @@
 import type { Clock } from '../kernel/clock.ts';
 import { createRecentReads } from '../kernel/recent-reads.ts';
-import { tokenRefused, type Credential, type Principal, type Role } from '../tenancy/principal.ts';
+import { apiKeyRefused } from '../tenancy/api-key.ts';
+import { tokenRefused, type Credential, type CredentialKind, type Principal, type Role } from '../tenancy/principal.ts';
 import { PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
 import type { SessionStore } from './ports.ts';
 
@@ -8,10 +9,10 @@ import type { SessionStore } from './ports.ts';
 export const STANDING_CACHE_MS = 25_000;
 const CREDENTIALS_CACHED_MAX = 100_000;
 
-/** The roles that a credential of one kind gives its holder now; null once it gives none: it was withdrawn, or whoever held it is gone. */
-export type RolesNow<K extends Credential['kind']> = (
+/** The roles that a credential of one kind gives its holder now, or gave them less than 25 s ago; null once it gives none: it was withdrawn, or whoever held it is gone. */
+export type RolesNow<K extends CredentialKind = CredentialKind> = (
   principal: Principal,
-  credential: Extract<Credential, { readonly kind: K }>,
+  credential: Credential<K>,
 ) => Promise<readonly Role[] | null>;
 
 /** Whether what somebody proved themselves with still counts. Asked for every request, for every event of a subscription, and while there are none. */
@@ -24,31 +25,42 @@ export interface Standing {
 }
 
 export interface StandingDependencies {
-  /** One for every kind of credential there is. */
-  readonly rolesNow: { readonly [K in Credential['kind']]: RolesNow<K> };
+  /** One for every kind of credential there is. Each remembers by itself what it has read. */
+  readonly rolesNow: { readonly [K in CredentialKind]: RolesNow<K> };
   readonly clock: Clock;
 }
 
+const refused = (kind: CredentialKind) => (kind === 'API_KEY' ? apiKeyRefused() : tokenRefused());
+
 export function createStanding({ rolesNow, clock }: StandingDependencies): Standing {
-  const recent = createRecentReads<string, readonly Role[] | null>({
-    clock,
-    maxAgeMs: STANDING_CACHE_MS,
-    keysMax: CREDENTIALS_CACHED_MAX,
-  });
+  const look = <K extends CredentialKind>(principal: Principal, credential: Credential<K>) =>
+    rolesNow[credential.kind](principal, credential);
+
   return {
     async check(principal) {
-      const { credential, tenantId, userId, roles, expiresAt } = principal;
-      if (expiresAt <= clock.now()) throw tokenRefused();
-      const now = await recent.get(JSON.stringify([tenantId, userId, credential]), () =>
-        rolesNow[credential.kind](principal, credential),
-      );
-      if (now === null || !sameRoles(now, roles)) throw tokenRefused();
+      const { credential, roles, expiresAt } = principal;
+      if (expiresAt <= clock.now()) throw refused(credential.kind);
+      const now = await look(principal, credential);
+      if (now === null || !sameRoles(now, roles)) throw refused(credential.kind);
     },
   };
 }
 
 const sameRoles = (a: readonly Role[], b: readonly Role[]): boolean =>
   a.length === b.length && a.every((role) => b.includes(role));
+
+/** Reads once in 25 s, for all who ask about the same credential. */
+export function remembered<K extends CredentialKind>(read: RolesNow<K>, clock: Clock): RolesNow<K> {
+  const recent = createRecentReads<string, readonly Role[] | null>({
+    clock,
+    maxAgeMs: STANDING_CACHE_MS,
+    keysMax: CREDENTIALS_CACHED_MAX,
+  });
+  return (principal, credential) => {
+    const key = JSON.stringify([principal.tenantId, principal.userId, credential]);
+    return recent.get(key, () => read(principal, credential));
+  };
+}
 
 /** A session gives the roles of its account, until it is ended or the account is gone or disabled. */
 export const sessionRoles =

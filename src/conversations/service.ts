@@ -3,7 +3,7 @@ import { isoTime, type Clock } from '../kernel/clock.ts';
 import { AppError, badInput } from '../kernel/errors.ts';
 import { pageOf, pageRequest, type Page, type PageArguments } from '../kernel/page.ts';
 import { maySee, owns, requireOwner, seesAll, type TenantScope } from '../tenancy/scope.ts';
-import { isOperator, isUserId } from '../tenancy/principal.ts';
+import { isOperator, isOwnerId } from '../tenancy/principal.ts';
 import { checkTitle, TITLE_DEFAULT } from './input.ts';
 import type { ConversationLoaders } from './loaders.ts';
 import { isConversationId, newConversationId, parseMessageId, type Conversation, type Message } from './model.ts';
@@ -81,7 +81,7 @@ export function createConversationService(deps: ConversationServiceDependencies)
     async list(filter, page) {
       const request = pageRequest(page);
       const ownerId = filter?.ownerId ?? (seesAll(scope) ? null : scope.principal.userId);
-      if (ownerId !== null && !(isUserId(ownerId) && maySee(scope, ownerId)))
+      if (ownerId !== null && !(isOwnerId(ownerId) && maySee(scope, ownerId)))
         return pageOf([], { hasNextPage: false, hasPreviousPage: false });
       return stores.conversations.list({ ownerId, agentId: filter?.agentId ?? null }, request);
     },

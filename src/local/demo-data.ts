@@ -1,8 +1,12 @@
+import { createHash } from 'node:crypto';
 import type { AgentDefinition } from '../agents/model.ts';
 import type { Account } from '../auth/model.ts';
 import type { PasswordHasher } from '../auth/ports.ts';
 import { isoTime, type Clock } from '../kernel/clock.ts';
+import type { ApiKeyStore } from '../partners/ports.ts';
+import { apiKeyPrefix, writeApiKey } from '../tenancy/api-key.ts';
 import { newUserId, type Role } from '../tenancy/principal.ts';
+import { hashOfSecret } from '../tenancy/secret.ts';
 import { parseTenantId, PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
 import { UNLIMITED } from '../tenants/model.ts';
 import type { TenantDirectory } from '../tenants/ports.ts';
@@ -32,7 +36,7 @@ const DEMO_TENANTS = [
 ];
 
 /** In the documentation, so no secret. */
-const PUBLIC_PASSWORD = 'demo-demo-demo';
+export const PUBLIC_PASSWORD = 'demo-demo-demo';
 
 interface DemoUser {
   readonly home: TenantId;
@@ -41,16 +45,18 @@ interface DemoUser {
   readonly role: Role;
 }
 
+function tenantOf(slug: string): TenantId {
+  const id = parseTenantId(slug);
+  if (id === null) throw new Error(`${slug} is no tenant id`);
+  return id;
+}
+
 const demoUsers = (): readonly DemoUser[] => [
   { home: PLATFORM, name: 'Olga Operator', email: 'operator@platform.example', role: 'PLATFORM_OPERATOR' },
-  ...DEMO_TENANTS.flatMap(({ slug, name }): DemoUser[] => {
-    const home = parseTenantId(slug);
-    if (home === null) throw new Error(`${slug} is no tenant id`);
-    return [
-      { home, name: `${name} Admin`, email: `admin@${slug}.example`, role: 'TENANT_ADMIN' },
-      { home, name: `${name} Member`, email: `member@${slug}.example`, role: 'MEMBER' },
-    ];
-  }),
+  ...DEMO_TENANTS.flatMap(({ slug, name }): DemoUser[] => [
+    { home: tenantOf(slug), name: `${name} Admin`, email: `admin@${slug}.example`, role: 'TENANT_ADMIN' },
+    { home: tenantOf(slug), name: `${name} Member`, email: `member@${slug}.example`, role: 'MEMBER' },
+  ]),
 ];
 
 /** Who can sign in to the demo data; the password is null where it is not the one everybody knows. */
@@ -62,23 +68,38 @@ export const demoAccounts = (password: string) =>
     password: password === PUBLIC_PASSWORD ? password : null,
   }));
 
+/** Those of a ULID. */
+const ID_CHARACTERS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** What stands in for chance where the demo data is to be the same everywhere. */
+const digest = (...parts: readonly string[]): Buffer => createHash('sha256').update(parts.join('\n')).digest();
+
+/** The key of a demo tenant's partner. Like the demo users' it is no secret, unless the password is one. */
+export function demoApiKey(slug: string, password: string) {
+  const tenantId = tenantOf(slug);
+  const id = `key-01DEM0${Array.from(digest('key', slug).subarray(0, 20), (byte) => ID_CHARACTERS.charAt(byte & 31)).join('')}`;
+  const secret = digest('secret', slug, password).toString('base64url');
+  return { tenantId, id, secretHash: hashOfSecret(secret), text: writeApiKey(tenantId, id, secret) };
+}
+
 export interface DemoDependencies {
   readonly tenants: TenantDirectory;
   readonly usersOf: (home: TenantId) => {
     findByEmail(email: string): Promise<Account | null>;
     register(account: Account, nowMs: number): Promise<boolean>;
   };
+  readonly apiKeysOf: (home: TenantId) => Pick<ApiKeyStore, 'create'>;
   readonly hasher: PasswordHasher;
   readonly clock: Clock;
   readonly password: string;
 }
 
-/** Stores the demo tenants and users that are not there yet. Doing it again changes nothing. */
-export async function seedDemoData({ tenants, usersOf, hasher, clock, password }: DemoDependencies): Promise<void> {
+/** Stores the demo tenants, users and API keys that are not there yet. Doing it again changes nothing. */
+export async function seedDemoData(deps: DemoDependencies): Promise<void> {
+  const { tenants, usersOf, apiKeysOf, hasher, clock, password } = deps;
   const at = isoTime(clock.now());
   for (const { slug, name } of DEMO_TENANTS) {
-    const id = parseTenantId(slug);
-    if (id === null) throw new Error(`${slug} is no tenant id`);
+    const id = tenantOf(slug);
     await tenants.create({
       id,
       name,
@@ -92,6 +113,12 @@ export async function seedDemoData({ tenants, usersOf, hasher, clock, password }
       version: 1,
       createdAt: at,
       updatedAt: at,
+    });
+    const { id: keyId, secretHash } = demoApiKey(slug, password);
+    await apiKeysOf(id).create({
+      ...{ tenantId: id, id: keyId, name: `${name} Partner`, prefix: apiKeyPrefix(id, keyId), secretHash },
+      ...{ scopes: ['READ', 'CONVERSE'], operationIds: null, expiresAt: null },
+      ...{ createdAt: at, lastUsedAt: null, revokedAt: null },
     });
   }
   for (const { home, name, email, role } of demoUsers()) {

@@ -5,6 +5,7 @@ import type { AccessTokens } from '../auth/ports.ts';
 import type { Standing } from '../auth/standing.ts';
 import type { ContextBinder } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
+import type { ApiKeyAuthentication } from '../partners/authentication.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import { createAdminServer } from './admin.ts';
 import { createApollo } from './apollo.ts';
@@ -36,6 +37,7 @@ export interface AppOptions {
   readonly operationLimits: OperationLimits;
   readonly shutdownGraceMs: number;
   readonly tokens: Pick<AccessTokens, 'verify'>;
+  readonly apiKeys: Pick<ApiKeyAuthentication, 'principalOf'>;
   readonly standing: Standing;
   readonly jwks: object;
   readonly agents: AgentCatalogue;

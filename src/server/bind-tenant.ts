@@ -15,6 +15,9 @@ import { createTurnService } from '../conversations/turns.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { pageRequest, type PageArguments } from '../kernel/page.ts';
 import type { ParkedWorkStore } from '../parked/ports.ts';
+import { createApiKeyService } from '../partners/api-keys.ts';
+import type { StoredApiKey } from '../partners/model.ts';
+import type { ApiKeyStore } from '../partners/ports.ts';
 import type { Cursors } from '../tenancy/cursor.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import { createTenantConfiguration } from '../tenants/configuration.ts';
@@ -38,6 +41,7 @@ export interface TenantData extends ConversationStores {
   readonly users: UserStore;
   readonly userDirectory: UserDirectory;
   readonly sessions: UserSessions;
+  readonly apiKeys: ApiKeyStore;
   readonly usage: UsageService;
   readonly liveUsage: (limits: TokenLimits) => AsyncIterableIterator<LiveUsage>;
   readonly usageEvents: Pick<UsageStore, 'ordered'>;
@@ -57,6 +61,8 @@ export interface BinderDependencies {
   readonly agents: AgentCatalogue;
   /** With a signal: for reading only, until it aborts. */
   readonly dataOf: (tenantId: TenantId, terms: AlertTerms, signal?: AbortSignal) => TenantData;
+  /** Told of an API key that was changed. */
+  readonly keyChanged: (key: StoredApiKey) => void;
   readonly generations: Generations;
   readonly limiter: RateLimiter;
   /** What a tenant may use where its own limits do not say; null: any number. */
@@ -131,7 +137,9 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const audit = createAuditService(reading.audit, reading.cursors);
       const parkedWork = (page: PageArguments) => reading.parkedWork.list(pageRequest(page));
       const origin = { ipAddress, userAgent };
-      const people = { users, changePassword: (input: PasswordChange) => passwords.change(scope, input, origin) };
+      const apiKeys = createApiKeyService({ scope, store: stores.apiKeys, changed: deps.keyChanged, clock });
+      const changePassword = (input: PasswordChange) => passwords.change(scope, input, origin);
+      const people = { users, apiKeys, changePassword };
       const usage = { usage: reading.usage, liveUsage, exports, alerts: stores.alerts };
       return { scope, tenant, configuration, ...people, conversations, turns, ...usage, parkedWork, audit, loaders };
     },

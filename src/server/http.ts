@@ -34,6 +34,7 @@ const header = (request: FastifyRequest, name: string): string | null => {
 
 export const senderOf = (request: FastifyRequest): Sender => ({
   authorization: header(request, 'authorization'),
+  apiKey: header(request, 'x-api-key'),
   tenant: header(request, 'x-tenant-id'),
   requestId: header(request, 'x-request-id'),
   ipAddress: request.ip,
@@ -73,7 +74,14 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   if (corsOrigins.length > 0) {
     await app.register(cors, {
       origin: [...corsOrigins],
-      allowedHeaders: ['authorization', 'content-type', 'x-tenant-id', 'x-request-id', 'apollo-require-preflight'],
+      allowedHeaders: [
+        'authorization',
+        'x-api-key',
+        'content-type',
+        'x-tenant-id',
+        'x-request-id',
+        'apollo-require-preflight',
+      ],
       exposedHeaders: ['x-request-id', 'retry-after', 'content-disposition'],
     });
   }

@@ -10,7 +10,10 @@ export const createLogger = (level: string): Logger =>
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
-    redact: ['*.authorization', '*.password', '*.accessToken', '*.refreshToken', '*.content'],
+    redact: [
+      ...['*.authorization', '*["x-api-key"]', '*.apiKey', '*.secret', '*.password', '*.accessToken', '*.refreshToken'],
+      '*.content',
+    ],
   });
 
 export interface OperationEnd {

@@ -4,11 +4,13 @@ import type { AccessTokens } from '../auth/ports.ts';
 import type { Standing } from '../auth/standing.ts';
 import type { Identity, RequestContext } from '../context.ts';
 import { AppError } from '../kernel/errors.ts';
+import type { ApiKeyAuthentication } from '../partners/authentication.ts';
 import type { Principal } from '../tenancy/principal.ts';
 
 /** What a request says of its sender, over HTTP in headers and over a WebSocket in the payload of `connection_init`. */
 export interface Sender {
   readonly authorization: string | null;
+  readonly apiKey: string | null;
   readonly tenant: string | null;
   readonly requestId: string | null;
   readonly ipAddress: string | null;
@@ -30,26 +32,38 @@ const REQUEST_ID = /^[\w.-]{8,64}$/;
 const invalid = (): AppError =>
   new AppError('UNAUTHENTICATED', 'The authorization header must be `Bearer <access token>`.');
 
+const ambiguous = (): AppError =>
+  new AppError('UNAUTHENTICATED', 'Send either `authorization` or `x-api-key`, not both.');
+
 export interface ContextOptions {
   readonly tokens: Pick<AccessTokens, 'verify'>;
+  readonly apiKeys: Pick<ApiKeyAuthentication, 'principalOf'>;
   readonly standing: Standing;
   readonly agents: AgentCatalogue;
 }
 
-export function createContexts({ tokens, standing, agents }: ContextOptions): {
+export function createContexts({ tokens, apiKeys, standing, agents }: ContextOptions): {
   readonly contextOf: ContextBuilder;
   readonly renewed: ContextRenewal;
 } {
-  function principalOf(authorization: string): Promise<Principal> {
+  function tokenHolder(authorization: string): Promise<Principal> {
     const token = BEARER.exec(authorization)?.[1];
     if (!token || token.length > TOKEN_CHARACTERS_MAX) throw invalid();
     return tokens.verify(token);
   }
 
+  /** Whoever sends both means one of them, and nobody can tell which. */
+  function principalOf({ authorization, apiKey, ipAddress }: Sender): Promise<Principal> | null {
+    if (authorization !== null && apiKey !== null) throw ambiguous();
+    if (apiKey !== null) return apiKeys.principalOf(apiKey, ipAddress);
+    return authorization === null ? null : tokenHolder(authorization);
+  }
+
   /** Who somebody is, if what they prove it with still counts. */
-  async function identify(prove: () => Principal | Promise<Principal>): Promise<Identity> {
+  async function identify(prove: () => Principal | Promise<Principal> | null): Promise<Identity> {
     try {
       const principal = await prove();
+      if (principal === null) return { principal: null, fault: null };
       await standing.check(principal);
       return { principal, fault: null };
     } catch (error) {
@@ -58,13 +72,12 @@ export function createContexts({ tokens, standing, agents }: ContextOptions): {
   }
 
   return {
-    contextOf: async ({ authorization, tenant, requestId, ipAddress, userAgent }, gone) => ({
-      requestId: requestId !== null && REQUEST_ID.test(requestId) ? requestId : randomUUID(),
-      identity:
-        authorization === null ? { principal: null, fault: null } : await identify(() => principalOf(authorization)),
-      namedTenant: tenant,
-      ipAddress,
-      userAgent,
+    contextOf: async (sender, gone) => ({
+      requestId: sender.requestId !== null && REQUEST_ID.test(sender.requestId) ? sender.requestId : randomUUID(),
+      identity: await identify(() => principalOf(sender)),
+      namedTenant: sender.tenant,
+      ipAddress: sender.ipAddress,
+      userAgent: sender.userAgent,
       event: false,
       bill: null,
       signal: gone,

@@ -90,6 +90,7 @@ function senderOf(payload: Readonly<Record<string, unknown>>, request: IncomingM
   const given = Object.fromEntries(Object.entries(payload).map(([name, value]) => [name.toLowerCase(), value]));
   return {
     authorization: text(given['authorization']),
+    apiKey: text(given['x-api-key']),
     tenant: text(given['x-tenant-id']),
     requestId: null,
     ipAddress: proxyAddress(request, trusts),

@@ -1,9 +1,8 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { ULID_PATTERN } from '../kernel/ids.ts';
+import { hashOfSecret, isSameHash, newSecret, SECRET_PATTERN } from './secret.ts';
 import { parseTenantId, PLATFORM, type TenantId } from './tenant-id.ts';
 
-const SECRET_BYTES = 32;
-const PASSWORD_TOKEN = new RegExp(`^pt\\.([a-z0-9-]+)\\.(user-${ULID_PATTERN})\\.([\\w-]{43})$`);
+const PASSWORD_TOKEN = new RegExp(`^pt\\.([a-z0-9-]+)\\.(user-${ULID_PATTERN})\\.(${SECRET_PATTERN})$`);
 
 /** What is stored of a token with which somebody may choose their password once. */
 export interface StoredPasswordToken {
@@ -19,21 +18,18 @@ export interface PasswordToken {
   readonly hash: string;
 }
 
-/** The secret is 256 random bits, so a plain hash is as good as a slow one. */
-const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
-
 export function newPasswordToken(home: TenantId, userId: string): { readonly token: string; readonly hash: string } {
-  const secret = randomBytes(SECRET_BYTES).toString('base64url');
-  return { token: `pt.${home}.${userId}.${secret}`, hash: hashOf(secret) };
+  const secret = newSecret();
+  return { token: `pt.${home}.${userId}.${secret}`, hash: hashOfSecret(secret) };
 }
 
 /** The parts of what claims to be such a token; null for what cannot be one. */
 export function parsePasswordToken(text: string): PasswordToken | null {
   const [, slug = '', userId, secret] = PASSWORD_TOKEN.exec(text) ?? [];
   const home = slug === PLATFORM ? PLATFORM : parseTenantId(slug);
-  return home && userId && secret ? { home, userId, hash: hashOf(secret) } : null;
+  return home && userId && secret ? { home, userId, hash: hashOfSecret(secret) } : null;
 }
 
 /** Whether this is the stored token, and its time is not over. */
 export const isGood = (stored: StoredPasswordToken | null, { hash }: PasswordToken, now: number): boolean =>
-  stored !== null && stored.expiresAt > now && timingSafeEqual(Buffer.from(stored.hash), Buffer.from(hash));
+  stored !== null && stored.expiresAt > now && isSameHash(stored.hash, hash);

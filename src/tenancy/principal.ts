@@ -1,11 +1,25 @@
 import { AppError } from '../kernel/errors.ts';
 import { ulid, ULID_PATTERN } from '../kernel/ids.ts';
+import { isApiKeyId } from './api-key.ts';
 import type { TenantId } from './tenant-id.ts';
 
 export type Role = 'PLATFORM_OPERATOR' | 'TENANT_ADMIN' | 'MEMBER' | 'PARTNER';
 
+/** What a program with an API key may do at all. */
+export type ApiKeyScope = 'READ' | 'CONVERSE';
+
+/** What a caller may prove themselves with, by its kind. */
+interface Credentials {
+  readonly SESSION: { readonly sessionId: string };
+  readonly API_KEY: { readonly scopes: readonly ApiKeyScope[] };
+}
+
+export type CredentialKind = keyof Credentials;
+
 /** What a caller proved themselves with. */
-export type Credential = { readonly kind: 'SESSION'; readonly sessionId: string };
+export type Credential<K extends CredentialKind = CredentialKind> = {
+  [Kind in K]: { readonly kind: Kind } & Credentials[Kind];
+}[K];
 
 /** Who is calling, as proved by a credential. */
 export interface Principal {
@@ -34,3 +48,6 @@ const USER_ID = new RegExp(`^user-${ULID_PATTERN}$`);
 
 export const newUserId = (nowMs: number): string => `user-${ulid(nowMs)}`;
 export const isUserId = (text: string): boolean => USER_ID.test(text);
+
+/** Whether this may be the id of somebody who owns things: a user, or an API key, which owns as a user of its own name. */
+export const isOwnerId = (text: string): boolean => isUserId(text) || isApiKeyId(text);

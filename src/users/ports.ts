@@ -4,7 +4,7 @@ import type { Standing, User, UserAccount } from './model.ts';
 
 /** The users of one tenant. */
 export interface UserStore {
-  /** One entry for each id, in the same order; null where there is no such user. */
+  /** One entry for each id, in the same order; null where there is no such user. An API key is a user of its own name, revoked or not. */
   getMany(ids: readonly string[]): Promise<readonly (User | null)[]>;
 }
 

@@ -19,7 +19,7 @@ export interface Exception {
 }
 
 export const DOMAINS = [
-  ...['agents', 'alerts', 'audit', 'auth', 'conversations', 'parked', 'tenants', 'usage', 'users'],
+  ...['agents', 'alerts', 'audit', 'auth', 'conversations', 'parked', 'partners', 'tenants', 'usage', 'users'],
 ] as const;
 
 const KERNEL = 'src/kernel/*';

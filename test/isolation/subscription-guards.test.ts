@@ -142,9 +142,13 @@ describe('a subscription that is open', () => {
 
 /** Credentials that are never withdrawn, and so end with their time alone. */
 function renewedBy(clock: TestClock) {
-  const standing = createStanding({ rolesNow: { SESSION: ({ roles }) => Promise.resolve(roles) }, clock });
+  const standing = createStanding({
+    rolesNow: { SESSION: ({ roles }) => Promise.resolve(roles), API_KEY: () => Promise.resolve(null) },
+    clock,
+  });
   const tokens = { verify: () => Promise.reject(new Error('not used')) };
-  return createContexts({ tokens, standing, agents: createAgentCatalogue([]) }).renewed;
+  return createContexts({ tokens, apiKeys: { principalOf: tokens.verify }, standing, agents: createAgentCatalogue([]) })
+    .renewed;
 }
 
 /** A socket with one subscription to which nothing is sent. */

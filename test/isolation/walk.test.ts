@@ -89,6 +89,8 @@ const PLAIN: Plain = {
   'Int percentages': 0,
   'String action': 'conversation.create',
   'String resource': 'usage',
+  'String operationIds': 'no operation',
+  'DateTime expiresAt': new Date(Date.now() + DAY_MS).toISOString(),
   'DateTime from': new Date(Date.now() - DAY_MS).toISOString(),
   'DateTime to': new Date(Date.now() + DAY_MS).toISOString(),
   'DateTime start': new Date(Date.now() - DAY_MS).toISOString(),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createStanding, sessionRoles, STANDING_CACHE_MS } from '../../src/auth/standing.ts';
+import { createStanding, remembered, sessionRoles, STANDING_CACHE_MS } from '../../src/auth/standing.ts';
 import { createRecentReads } from '../../src/kernel/recent-reads.ts';
 import type { Principal, Role } from '../../src/tenancy/principal.ts';
 import { principalOf } from '../support/bound-api.ts';
@@ -12,10 +12,11 @@ function open() {
   const state = { roles: ['MEMBER'] as readonly Role[] | null, reads: 0, failing: false };
   const standing = createStanding({
     rolesNow: {
-      SESSION: () => {
+      SESSION: remembered(() => {
         state.reads++;
         return state.failing ? Promise.reject(new Error('the store is away')) : Promise.resolve(state.roles);
-      },
+      }, clock),
+      API_KEY: () => Promise.resolve(null),
     },
     clock,
   });

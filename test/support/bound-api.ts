@@ -1,12 +1,13 @@
 import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 import { createAgentCatalogue } from '../../src/agents/catalogue.ts';
-import { createStanding, type RolesNow } from '../../src/auth/standing.ts';
+import { createStanding, remembered, type RolesNow } from '../../src/auth/standing.ts';
 import type { ContextBinder, RequestContext, TenantServices } from '../../src/context.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { demoAgentDefinitions } from '../../src/local/demo-data.ts';
 import { startApp } from '../../src/server/app.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
+import { apiKeyRefused } from '../../src/tenancy/api-key.ts';
 import type { Principal, Role } from '../../src/tenancy/principal.ts';
 import { parseTenantId, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import { UNLIMITED, type Tenant } from '../../src/tenants/model.ts';
@@ -104,7 +105,11 @@ export async function startBoundApi({
     operationLimits: testConfig().operationLimits,
     shutdownGraceMs: 0,
     tokens: { verify: () => Promise.resolve(principal) },
-    standing: createStanding({ rolesNow: { SESSION: rolesNow }, clock }),
+    apiKeys: { principalOf: () => Promise.reject(apiKeyRefused()) },
+    standing: createStanding({
+      rolesNow: { SESSION: remembered(rolesNow, clock), API_KEY: () => Promise.resolve(null) },
+      clock,
+    }),
     jwks: { keys: [] },
     agents: createAgentCatalogue(demoAgentDefinitions),
     binder,

@@ -29,7 +29,8 @@ export async function startOwnStorage() {
   await db.createTables();
   const hasher = createPasswordHasher();
   const usersOf = (home: Parameters<typeof db.forTenant>[0]) => db.forTenant(home).users;
-  await seedDemoData({ tenants: db.tenants, usersOf, hasher, clock: systemClock, password: demoPassword });
+  const apiKeysOf = (home: Parameters<typeof db.forTenant>[0]) => db.forTenant(home).apiKeys;
+  await seedDemoData({ tenants: db.tenants, usersOf, apiKeysOf, hasher, clock: systemClock, password: demoPassword });
   const raw = DynamoDBDocumentClient.from(new DynamoDBClient(common));
 
   return {

@@ -11,6 +11,7 @@ import { createOperationLog } from '../../src/server/log.ts';
 import { createWsServer } from '../../src/server/ws.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { AppError } from '../../src/kernel/errors.ts';
+import { apiKeyRefused } from '../../src/tenancy/api-key.ts';
 import { captureLog } from './log-capture.ts';
 import { testConfig } from './world.ts';
 
@@ -40,9 +41,10 @@ export async function startSmallApi({
   const { log, lines: logLines, text: logText } = captureLog();
   const schema = makeExecutableSchema<RequestContext>({ typeDefs, resolvers });
   const tokens = { verify: () => Promise.reject(new AppError('UNAUTHENTICATED', 'Nobody is known here.')) };
+  const apiKeys = { principalOf: () => Promise.reject(apiKeyRefused()) };
   const agents = createAgentCatalogue([]);
   const standing = { check: () => Promise.resolve() };
-  const { contextOf, renewed } = createContexts({ tokens, standing, agents });
+  const { contextOf, renewed } = createContexts({ tokens, apiKeys, standing, agents });
   const execution = createExecution({ schema, introspection: false, ...operationLimits, log, clock });
   const account = { execution, log, clock, operationEnded: createOperationLog(log) };
   const subscriptions = createSubscriptionCounts(operationLimits.subscriptions);

@@ -4,6 +4,7 @@ import { readConfig, type Config } from '../../src/config.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { start } from '../../src/main.ts';
 import type { DynamoDbRequest } from '../../src/adapters/dynamodb/index.ts';
+import { demoApiKey } from '../../src/local/demo-data.ts';
 import { createLogger } from '../../src/server/log.ts';
 
 type Json = Record<string, unknown>;
@@ -133,6 +134,12 @@ export async function startWorld({ clock = systemClock, config = {} }: WorldOpti
     return { ...caller(session.accessToken), id: session.viewer.id, refreshToken: session.refreshToken };
   }
 
+  /** The partner of a demo tenant, with its API key. */
+  const partner = (slug: string) => {
+    const { id, text } = demoApiKey(slug, settings.demoPassword);
+    return { ...caller(null, { 'x-api-key': text }), id };
+  };
+
   const [acmeAdmin, acmeMember, globexAdmin, globexMember, operator] = await Promise.all([
     signIn('acme', 'admin@acme.example'),
     signIn('acme', 'member@acme.example'),
@@ -153,6 +160,7 @@ export async function startWorld({ clock = systemClock, config = {} }: WorldOpti
     acme: { admin: acmeAdmin, member: acmeMember },
     globex: { admin: globexAdmin, member: globexMember },
     operator,
+    partner,
     /** The requests to DynamoDB that this work makes. */
     async requestsOf(work: () => Promise<unknown>): Promise<DynamoDbRequest[]> {
       const before = requests.length;

@@ -8,6 +8,7 @@ import { createCursors, type Cursors } from '../../tenancy/cursor.ts';
 import { PLATFORM, type TenantId } from '../../tenancy/tenant-id.ts';
 import type { UsageRetention } from '../../usage/ports.ts';
 import { createAlertStore, createDueAlerts } from './alert-store.ts';
+import { createApiKeyStore } from './api-key-store.ts';
 import { createAuditTrails } from './audit-store.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
 import { tenantKeys } from './keys.ts';
@@ -135,6 +136,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
       passwords: createPasswordStore(rows, clock),
       userDirectory: createUserDirectory(rows, cursors, clock),
       sessions: createSessionStore(rows),
+      apiKeys: createApiKeyStore(rows),
       usage: createUsageStore({ tenantId, table: usage, keys }, { marked: markedHours, clock, kept }),
       quota: createQuotaStore({ tenantId, table: usage, keys }),
       alerts: createAlertStore({ tenantId, table: usage, keys }, cursors, clock),

@@ -52,6 +52,8 @@ export function tenantKeys(tenantId: TenantId) {
     email: (email: string): Key => key('L', 'EM', digest(email)),
     sessionsOf: (userId: string) => ({ PK: partition('S', userId) }),
     session: (userId: string, sessionId: string): Key => key(join(sessionId), 'S', userId),
+    apiKey: (id: string): Key => key(join(id), 'K'),
+    apiKeys: () => ({ PK: partition('K') }),
     conversation: (id: string): Key => key('META', 'C', id),
     message: (conversationId: string, sequence: number): Key => key(sequenceKey(sequence), 'C', conversationId),
     messagesOf: (conversationId: string) => ({ PK: partition('C', conversationId), prefix: 'M#' }),

@@ -2,12 +2,16 @@ import type { Account } from '../../auth/model.ts';
 import type { AccountStore, SessionStore } from '../../auth/ports.ts';
 import type { Administrator } from '../../tenants/ports.ts';
 import type { User } from '../../users/model.ts';
+import { isApiKeyId } from '../../tenancy/api-key.ts';
 import type { UserStore } from '../../users/ports.ts';
 import { equals } from './expressions.ts';
 import type { Key } from './keys.ts';
 import type { Item } from './table.ts';
 import type { TenantRows } from './conversation-store.ts';
 import { accountOf, createUserRows, type UserRow } from './user-rows.ts';
+
+/** A user, or an API key, which is one without an address and with a role of its own. */
+type OwnerRow = Item & Pick<UserRow, 'id' | 'name'> & Partial<Pick<UserRow, 'email' | 'roles'>>;
 
 /** The users of one tenant, or of the platform. */
 export function createUserStore(rows: TenantRows): UserStore &
@@ -22,7 +26,9 @@ export function createUserStore(rows: TenantRows): UserStore &
   } {
   const { tenantId, table, keys } = rows;
   const users = createUserRows(rows);
-  const userOf = ({ id, name, email, roles }: UserRow): User => ({ tenantId, id, name, email, roles });
+  const userOf = ({ id, name, email, roles }: OwnerRow): User => ({
+    ...{ tenantId, id, name, email: email ?? null, roles: roles ?? ['PARTNER'] },
+  });
 
   return {
     async get(userId) {
@@ -42,7 +48,7 @@ export function createUserStore(rows: TenantRows): UserStore &
       return { id, name: known?.name ?? name, email: known?.email ?? email };
     },
     async getMany(ids) {
-      const found = await table.getMany<UserRow>(ids.map(keys.user));
+      const found = await table.getMany<OwnerRow>(ids.map((id) => (isApiKeyId(id) ? keys.apiKey(id) : keys.user(id))));
       return found.map((row) => row && userOf(row));
     },
   };

@@ -1,0 +1,3 @@
+import type { QueryResolvers } from '../types.generated.ts';
+
+export const apiKeys: QueryResolvers['apiKeys'] = (_root, _args, { tenant }) => tenant.apiKeys.list();
