@@ -27,7 +27,7 @@ export interface ApiKeyAuthentication {
    */
   principalOf(text: string, ipAddress: string | null): Promise<Principal>;
   /** The roles a key gives now: none any more once it was revoked or has expired. */
-  rolesNow(principal: Principal): Promise<readonly Role[] | null>;
+  readonly rolesNow: (principal: Principal) => Promise<readonly Role[] | null>;
   /** Told of a key that this instance has just changed: it knows it at once. */
   readonly changed: (key: StoredApiKey) => void;
   /** Resolves once the use of keys is noted as far as it is known. */

@@ -20,7 +20,12 @@ let world: World;
 beforeAll(async () => {
   world = await startWorld({ clock });
 });
-afterAll(() => world.stop());
+afterAll(async () => {
+  let stopped = false;
+  const stop = world.stop().finally(() => (stopped = true));
+  while (!stopped) await clock.advance(1_000); // an answer of these tests never ends by itself
+  await stop;
+});
 
 interface Made extends Caller {
   readonly id: string;
