@@ -83,7 +83,9 @@ describe('createApiKey', () => {
 
 describe('apiKeys', () => {
   it('ok for an administrator: newest first, with what is known of their use', async () => {
-    const [older, newer] = [await createKey(), await createKey({ operationIds: ['a'.repeat(64)] })];
+    const older = await createKey();
+    await clock.advance(1);
+    const newer = await createKey({ operationIds: ['a'.repeat(64)] });
     await older.run(VIEWER);
     const { data } = await world.acme.admin.run(KEYS);
     const keys = data.apiKeys as readonly { id: string; lastUsedAt: string | null }[];
