@@ -7,9 +7,8 @@ import { createPasswordCheck } from '../../src/auth/password-check.ts';
 import { createAuthService } from '../../src/auth/service.ts';
 import { createSessions } from '../../src/auth/sessions.ts';
 import { isoTime } from '../../src/kernel/clock.ts';
-import type { Role } from '../../src/tenancy/principal.ts';
 import type { TenantId } from '../../src/tenancy/tenant-id.ts';
-import { newUserId } from '../../src/tenancy/principal.ts';
+import { newUserId, signInOf, type Role } from '../../src/tenancy/principal.ts';
 import { createTestClock } from '../support/clock.ts';
 
 const DAY = 86_400_000;
@@ -216,7 +215,7 @@ describe('refreshing', () => {
     await expect(auth.refresh(second.refreshToken)).rejects.toMatchObject(unauthenticated);
     expect(sessions.size).toBe(1);
     await expect(auth.refresh(other.refreshToken)).resolves.toBeDefined();
-    const { sessionId } = first.principal.credential;
+    const sessionId = signInOf(first.principal);
     const origin = { ipAddress: '192.0.2.1', userAgent: 'a test' };
     expect(reused).toEqual([{ home: 'acme', userId: mia.userId, sessionId, origin }]);
   });
