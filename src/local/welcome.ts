@@ -1,6 +1,5 @@
-import { demoApiKey } from './demo-data.ts';
+import { demoApiKey, PUBLIC_PASSWORD } from './demo-data.ts';
 
-const PASSWORD = 'demo-demo-demo';
 const SIGN_IN = 'mutation($i: SignInInput!) { signIn(input: $i) { accessToken viewer { name tenant { name } } } }';
 
 /**
@@ -8,15 +7,15 @@ const SIGN_IN = 'mutation($i: SignInInput!) { signIn(input: $i) { accessToken vi
  * password, which is no secret; one that was configured is, and is not shown.
  */
 export function welcome(url: string, explorer: boolean): string {
-  const input = { tenant: 'acme', email: 'member@acme.example', password: PASSWORD };
+  const input = { tenant: 'acme', email: 'member@acme.example', password: PUBLIC_PASSWORD };
   const body = JSON.stringify({ query: SIGN_IN, variables: { i: input } });
   return `
   GraphQL    ${url}/graphql   (HTTP, and WebSocket by graphql-transport-ws)
 ${explorer ? `  Explorer   ${url}/explorer\n` : ''}
   Tenants    acme, globex     users admin@<tenant>.example and member@<tenant>.example
   Operator   operator@platform.example, tenant "platform"
-  Password   ${PASSWORD}, unless DEMO_PASSWORD was set when the data folder was made
-  Partner    x-api-key: ${demoApiKey('acme', PASSWORD).text}
+  Password   ${PUBLIC_PASSWORD}, unless DEMO_PASSWORD was set when the data folder was made
+  Partner    x-api-key: ${demoApiKey('acme', PUBLIC_PASSWORD).text}
 
   Sign in:
 
