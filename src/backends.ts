@@ -1,3 +1,4 @@
+import type { PasswordCost } from './adapters/argon2/password-hasher.ts';
 import { createMemoryCoordination } from './adapters/memory/index.ts';
 import { createRedis } from './adapters/redis/index.ts';
 import { createBedrockClient } from './adapters/bedrock/client.ts';
@@ -25,6 +26,8 @@ export interface Surroundings {
   readonly log: Logger;
   /** Told of every request to DynamoDB. */
   readonly onDynamoDbRequest?: NonNullable<DynamoDbOptions['onRequest']>;
+  /** What a hash of a password costs; what OWASP asks for without it. */
+  readonly passwordCost?: PasswordCost;
 }
 
 interface Closable {

@@ -93,7 +93,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   });
   const record = boundDenials((fact) => recorder.record(fact), clock);
   const auditor = createAuditor({ record, exists: async (id) => (await tenants.find(id)) !== null });
-  const hasher = createPasswordHasher();
+  const hasher = createPasswordHasher(surroundings.passwordCost);
   const { issuer, audience, accessTtlMs, refreshTtlMs, verificationKeys } = config.jwt;
   const tokens = await createAccessTokens({
     signingKey: secrets.signingKey,

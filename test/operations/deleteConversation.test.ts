@@ -125,18 +125,18 @@ describe('deleteConversation', () => {
     expect((await waiting).data.sendMessage.assistantMessage.status).toBe('CANCELLED');
   });
 
-  it('thousands of messages: it answers before they are gone, others are served meanwhile, and all rows go', async () => {
+  it('a thousand messages: it answers before they are gone, others are served meanwhile, and all rows go', async () => {
     const id = await member.createConversation();
     const sent = (await member.ask(id, 'What about refunds?')).data.sendMessage;
     const { messages, conversations } = data();
     const [model] = await messages.getMany([sent.userMessage.id]);
     const turn = { key: 'turn' } as Parameters<typeof messages.add>[1];
-    const numbers = Array.from({ length: 3_000 }, (_, index) => index + 3);
+    const numbers = Array.from({ length: 1_000 }, (_, index) => index + 3);
     while (numbers.length > 0) {
       const added = numbers.splice(0, 100).map((sequence) => messages.add({ ...model!, sequence }, turn));
       await Promise.all(added);
     }
-    expect(await rowsOf(id)).toHaveLength(3_003);
+    expect(await rowsOf(id)).toHaveLength(1_003);
     await remove(member, id);
     expect((await conversations.state(id))?.deleting).toBe(true);
     await expectGone(id, [sent.assistantMessage.id]);

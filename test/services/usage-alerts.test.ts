@@ -66,8 +66,9 @@ describe('an alert', () => {
     for (const { watch } of instances) await watch.pass();
     expect(instances.flatMap(({ said }) => said)).toEqual(['recorded TOKENS_PER_DAY 80']);
     await bench.clock.advance(DAY_MS);
+    const { length } = instances[1]!.said;
     await instances[1]!.turn(9_000);
-    await instances[1]!.heard(1);
+    await instances[1]!.heard(length + 1);
     expect((await bench.alerts()).map(({ period }) => period).toSorted()).toEqual(['2026-11-20', '2026-11-21']);
   });
 

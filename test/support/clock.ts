@@ -4,8 +4,10 @@ import type { Clock } from '../../src/kernel/clock.ts';
 export interface TestClock extends Clock {
   /** Moves the time forward, running what becomes due on the way, and lets everything that follows from it settle. */
   advance(ms: number): Promise<void>;
-  /** How many timers are set. */
-  pending(): number;
+  /** Moves the time forward as it moves for a machine that slept: what became due meanwhile runs once, and late. */
+  skip(ms: number): Promise<void>;
+  /** How many timers are set: all, or those that were set for so long. */
+  pending(ms?: number): number;
 }
 
 /** Lets promises and sockets on this machine go as far as they can without a timer. */
@@ -14,13 +16,13 @@ export const settle = async (turns = 20): Promise<void> => {
 };
 
 export function createTestClock(startMs = Date.parse('2026-11-20T12:00:00.000Z')): TestClock {
-  const timers = new Set<{ readonly at: number; readonly task: () => void }>();
+  const timers = new Set<{ readonly at: number; readonly ms: number; readonly task: () => void }>();
   let now = startMs;
 
   return {
     now: () => now,
     after(ms, task) {
-      const timer = { at: now + Math.max(0, ms), task };
+      const timer = { at: now + Math.max(0, ms), ms, task };
       timers.add(timer);
       return () => timers.delete(timer);
     },
@@ -37,6 +39,12 @@ export function createTestClock(startMs = Date.parse('2026-11-20T12:00:00.000Z')
       now = end;
       await settle();
     },
-    pending: () => timers.size,
+    async skip(ms) {
+      now += ms;
+      const due = [...timers].filter((timer) => timer.at <= now).sort((a, b) => a.at - b.at);
+      for (const timer of due) if (timers.delete(timer)) timer.task();
+      await settle();
+    },
+    pending: (ms) => [...timers].filter((timer) => ms === undefined || timer.ms === ms).length,
   };
 }

@@ -10,7 +10,7 @@ import { startLocalDynamoDb } from '../../src/local/dynamodb/engine.ts';
 import { newUserId } from '../../src/tenancy/principal.ts';
 import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
 import { UNLIMITED, type UsageLimits } from '../../src/tenants/model.ts';
-import { testConfig } from './world.ts';
+import { CHEAP_HASHES, testConfig } from './world.ts';
 
 const CURSOR_SECRET = 'a secret of the tests, long enough for it';
 
@@ -27,7 +27,7 @@ export async function startOwnStorage() {
   const common = { region, endpoint: engine.endpoint };
   const db = createDynamoDb({ ...common, tablePrefix, cursorSecret: CURSOR_SECRET, clock: systemClock });
   await db.createTables();
-  const hasher = createPasswordHasher();
+  const hasher = createPasswordHasher(CHEAP_HASHES);
   const usersOf = (home: Parameters<typeof db.forTenant>[0]) => db.forTenant(home).users;
   const apiKeysOf = (home: Parameters<typeof db.forTenant>[0]) => db.forTenant(home).apiKeys;
   await seedDemoData({ tenants: db.tenants, usersOf, apiKeysOf, hasher, clock: systemClock, password: demoPassword });

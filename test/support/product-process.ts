@@ -10,6 +10,9 @@ const ROOT = join(import.meta.dirname, '../..');
 /** What `npm start` runs it with: the project's own Node. */
 const NODE = join(ROOT, 'node_modules/.bin/node');
 
+/** What it has compiled once is kept for the next one: that is most of the time that a start takes. */
+const NODE_COMPILE_CACHE = join(ROOT, 'node_modules/.cache/compiled');
+
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -49,7 +52,14 @@ export function startProduct(
   settings: Readonly<Record<string, string>>,
   { by = 'node' }: { readonly by?: 'node' | 'npm' } = {},
 ): ProductProcess {
-  const env = { PATH: process.env['PATH'] ?? '', PORT: '0', ADMIN_PORT: '0', LOG_LEVEL: 'info', ...settings };
+  const env = {
+    PATH: process.env['PATH'] ?? '',
+    PORT: '0',
+    ADMIN_PORT: '0',
+    LOG_LEVEL: 'info',
+    NODE_COMPILE_CACHE,
+    ...settings,
+  };
   const [command, args] = by === 'npm' ? ['npm', ['start']] : [NODE, [join(ROOT, 'src/main.ts')]];
   // npm needs the project's folder; otherwise it is one without a `.env`, which would add to the settings.
   const cwd = by === 'npm' ? ROOT : tmpdir();

@@ -62,6 +62,9 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
   };
 }
 
+/** The least there is: what it costs to find a password out is not what most tests are about. */
+export const CHEAP_HASHES = { memory: 8, passes: 1, parallelism: 1 };
+
 /** The whole product on a port of its own, with the demo tenants and a caller for each of their users. */
 export async function startWorld({ clock = systemClock, config = {} }: WorldOptions = {}) {
   const requests: DynamoDbRequest[] = [];
@@ -70,6 +73,7 @@ export async function startWorld({ clock = systemClock, config = {} }: WorldOpti
   const product = await start(settings, {
     clock,
     log: createLogger(settings.logLevel),
+    passwordCost: CHEAP_HASHES,
     // What is recorded of an operation is stored beside it, at some time or other.
     onDynamoDbRequest: (request) => (request.table.endsWith('audit') ? auditRequests : requests).push(request),
   });

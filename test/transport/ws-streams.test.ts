@@ -109,16 +109,8 @@ async function until(done: () => boolean | Promise<boolean>, stepMs = 0) {
   while (!(await done())) await (stepMs > 0 ? clock.advance(stepMs) : settle());
 }
 
-/** The timers that are set once no work of the background is under way: that sets its next one when it is done. */
-async function timersAtRest(): Promise<number> {
-  let timers = clock.pending();
-  for (let same = 0; same < 50;) {
-    await settle();
-    same = clock.pending() === timers ? same + 1 : 0;
-    timers = clock.pending();
-  }
-  return timers;
-}
+/** How many readers wait for their turn to be repaired: that is how long until they look again. */
+const waiting = () => clock.pending(2_000);
 
 describe('when the token ends', () => {
   it('every subscription is told UNAUTHENTICATED and completes, and then the socket is closed with 4403', async () => {
@@ -165,9 +157,8 @@ describe('when the token ends', () => {
     const caller = await member();
     const messageId = await leaveBehind(caller);
     const socket = await socketOf(bearer(caller));
-    const timers = await timersAtRest();
     socket.subscribe('1', STREAM, { messageId });
-    await until(() => clock.pending() === timers + 1); // it waits
+    await until(() => waiting() === 1);
     await clock.advance(TOKEN_MS);
     expect(await endings(socket, ['1'])).toEqual(new Map([['1', { codes: ['UNAUTHENTICATED'], completed: true }]]));
     expect(await socket.closed).toMatchObject({ code: 4403 });
@@ -260,13 +251,12 @@ describe('a reader who leaves', () => {
     const caller = await member();
     const messageId = await leaveBehind(caller);
     const socket = await socketOf(bearer(caller));
-    const before = await timersAtRest();
     for (const id of ['1', '2', '3']) socket.subscribe(id, STREAM, { messageId });
-    await until(() => clock.pending() === before + 3);
+    await until(() => waiting() === 3);
     for (const id of ['1', '2']) socket.send({ type: 'complete', id });
-    await until(() => clock.pending() === before + 1);
+    await until(() => waiting() === 1);
     socket.socket.terminate();
-    await until(() => clock.pending() === before - 1); // its own, and that of the socket's token
+    await until(() => waiting() === 0);
   });
 });
 

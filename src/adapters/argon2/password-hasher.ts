@@ -6,8 +6,15 @@ import { AppError } from '../../kernel/errors.ts';
 
 const argon2id = promisify<'argon2id', Argon2Parameters, Buffer>(argon2);
 
+/** Memory in KiB, passes and lanes (RFC 9106 §3.1). */
+export interface PasswordCost {
+  readonly memory: number;
+  readonly passes: number;
+  readonly parallelism: number;
+}
+
 /** OWASP Password Storage Cheat Sheet, Argon2id: 19 MiB, 2 passes, 1 lane. */
-const COST = { memory: 19_456, passes: 2, parallelism: 1 };
+const OWASP: PasswordCost = { memory: 19_456, passes: 2, parallelism: 1 };
 /** Two of libuv's four threads: the others are left to files and name look-ups. */
 const RUNNING_MAX = 2;
 const WAITING_MAX = 100;
@@ -26,7 +33,7 @@ const base64 = (bytes: Buffer): string => bytes.toString('base64').replaceAll('=
  * Few run at the same time, whatever is asked for, so that sign-ins take neither the memory nor the threads of everything else.
  * @throws RATE_LIMITED with `retryAfterMs` when too many wait already.
  */
-export function createPasswordHasher(): PasswordHasher {
+export function createPasswordHasher(cost: PasswordCost = OWASP): PasswordHasher {
   const places = bulkhead(RUNNING_MAX, WAITING_MAX);
 
   const derive = (parameters: Argon2Parameters): Promise<Buffer> =>
@@ -40,8 +47,8 @@ export function createPasswordHasher(): PasswordHasher {
   return {
     async hash(password) {
       const nonce = randomBytes(SALT_BYTES);
-      const tag = await derive({ message: bytesOf(password), nonce, tagLength: TAG_BYTES, ...COST });
-      return `$argon2id$v=19$m=${COST.memory},t=${COST.passes},p=${COST.parallelism}$${base64(nonce)}$${base64(tag)}`;
+      const tag = await derive({ message: bytesOf(password), nonce, tagLength: TAG_BYTES, ...cost });
+      return `$argon2id$v=19$m=${cost.memory},t=${cost.passes},p=${cost.parallelism}$${base64(nonce)}$${base64(tag)}`;
     },
     async verify(password, hash) {
       const [, memory, passes, parallelism, salt = '', tag = ''] = PHC.exec(hash) ?? [];
