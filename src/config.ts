@@ -155,6 +155,7 @@ const agentsFile = z
       fallbackAliasIds: z.array(bedrockId).default([]),
       modelId: z.string().nullable().default(null),
       knowledgeBaseIds: z.array(bedrockId).default([]),
+      memory: z.boolean().default(false),
     }),
   )
   .min(1);

@@ -1,3 +1,5 @@
+import type { TenantId } from '../tenancy/tenant-id.ts';
+
 /** An agent as the installation's configuration describes it. */
 export interface AgentDefinition {
   /** This installation's name for it, e.g. `support`. */
@@ -10,6 +12,8 @@ export interface AgentDefinition {
   readonly modelId: string | null;
   /** Every knowledge base attached to the agent. Each one gets a tenant filter on every call; one left out here would be searched unfiltered. */
   readonly knowledgeBaseIds: readonly string[];
+  /** Whether it remembers its users from one conversation to the next: memory is switched on in its configuration on Bedrock. */
+  readonly memory: boolean;
 }
 
 /** An agent as callers see it. */
@@ -17,4 +21,10 @@ export interface Agent {
   readonly id: string;
   readonly name: string;
   readonly description: string | null;
+}
+
+/** What agents keep of their users beyond a conversation. */
+export interface AgentMemories {
+  /** Removes what every agent remembers of this user, if anything. */
+  forget(tenantId: TenantId, userId: string): Promise<void>;
 }

@@ -27,6 +27,7 @@ export const demoAgentDefinitions: readonly AgentDefinition[] = demoAgents.map((
     bedrock: { agentId: agent.agentId, aliasIds: agent.aliasIds },
     modelId: agent.model,
     knowledgeBaseIds: agent.knowledgeBaseIds,
+    memory: agent.memory ?? false,
   };
 });
 

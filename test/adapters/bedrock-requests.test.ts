@@ -3,6 +3,7 @@ import { newConversationId } from '../../src/conversations/model.ts';
 import { startBedrockEmulator, type BedrockEmulator } from '../../src/local/bedrock/emulator.ts';
 import { demoAgents, demoPassages } from '../../src/local/demo-corpus.ts';
 import { demoAgentDefinitions } from '../../src/local/demo-data.ts';
+import { newUserId } from '../../src/tenancy/principal.ts';
 import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
 import { chunkFrame, startAgentServer, type AgentServer } from '../support/agent-server.ts';
 import { AGENT, aQuestion, bedrockAgentsAt, readAnswer } from '../support/bedrock-agents.ts';
@@ -62,6 +63,24 @@ describe('the request of InvokeAgent', () => {
     expect(new Set(sessions).size).toBe(sessions.length);
     const again = await callFor(aQuestion({ tenantId: tenants[0]!, conversationId }));
     expect(decodeURIComponent(again.path.split('/')[6]!)).toBe(sessions[0]);
+  });
+
+  it('names a memory only to an agent that remembers: within the rules, one for each user of each tenant', async () => {
+    const userIds = [newUserId(0), newUserId(1)];
+    const remembering = { ...AGENT, memory: true };
+    const memories: string[] = [];
+    for (const slug of ['acme', 'a'.repeat(40)]) {
+      for (const userId of userIds) {
+        const question = aQuestion({ tenantId: parseTenantId(slug)!, userId });
+        const { body } = await callFor(question, remembering);
+        expect(body.memoryId).toMatch(SESSION_ID);
+        memories.push(body.memoryId!);
+        const other = await callFor({ ...question, conversationId: newConversationId(1) }, remembering);
+        expect(other.body.memoryId).toBe(body.memoryId);
+        expect((await callFor(question)).body).not.toHaveProperty('memoryId');
+      }
+    }
+    expect(new Set(memories).size).toBe(4);
   });
 
   it('filters every knowledge base of the agent by the tenant, on every call', async () => {

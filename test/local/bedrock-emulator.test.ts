@@ -9,15 +9,22 @@ import type {
   ReturnControlPayload,
   TracePart,
 } from '@aws-sdk/client-bedrock-agent-runtime';
-import { BedrockAgentRuntimeClient, InvokeAgentCommand } from '@aws-sdk/client-bedrock-agent-runtime';
+import {
+  BedrockAgentRuntimeClient,
+  DeleteAgentMemoryCommand,
+  InvokeAgentCommand,
+} from '@aws-sdk/client-bedrock-agent-runtime';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createAgentMemories } from '../../src/adapters/bedrock/agent-memories.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
 import type { BedrockEmulator, BedrockEmulatorOptions, Passage } from '../../src/local/bedrock/emulator.ts';
 import { startBedrockEmulator } from '../../src/local/bedrock/emulator.ts';
 import { createInvocationLog } from '../../src/local/bedrock/invocation-log.ts';
 import { createSessionStore, sessionOf } from '../../src/local/bedrock/sessions.ts';
 import { demoAgents, demoPassages } from '../../src/local/demo-corpus.ts';
+import { demoAgentDefinitions } from '../../src/local/demo-data.ts';
+import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
 
 /** A clock on which every wait is over at once; `waits` tells what was asked for. */
 const instantClock = (): Clock & { readonly waits: number[] } => {
@@ -154,6 +161,7 @@ describe('a call', () => {
         inputTokens: sum(usages(heard).map(({ inputTokens }) => inputTokens)),
         outputTokens: sum(usages(heard).map(({ outputTokens }) => outputTokens)),
         requestId: expect.any(String) as string,
+        memoryId: null,
         tracesSent: heard.traces.length,
         lookups: [{ knowledgeBaseId: 'KBSUPPORT1', results: expect.any(Number) as number }],
         actions: [],
@@ -239,6 +247,52 @@ describe('answers', () => {
     await ask('refunds?');
     expect((await ask('warranty?', { endSession: true })).text).toContain('question 2');
     expect((await ask('shipping?')).text).not.toContain('question');
+  });
+});
+
+describe('what agents remember', () => {
+  const remember = (memoryId: string, aliasId = 'ALSUPPORT1') => ask('refunds?', { memoryId, agentAliasId: aliasId });
+  const agent = { agentId: 'AGSUPPORT1', agentAliasId: 'ALSUPPORT1' };
+  beforeEach(async () => {
+    await stop();
+    await start({ agents: demoAgents.map((each) => ({ ...each, memory: true })) });
+  });
+
+  it('is named by the answer, and kept for each alias until it is deleted', async () => {
+    await remember('acme:mia');
+    await remember('acme:noah');
+    await remember('acme:mia', 'ALSUPPORT2');
+    const { memoryId, completion } = await client.send(
+      new InvokeAgentCommand({ ...agent, sessionId: 'acme.s', inputText: 'refunds?', memoryId: 'acme:mia' }),
+    );
+    expect(memoryId).toBe('acme:mia');
+    for await (const _event of completion!);
+    const names = ['ALSUPPORT1/acme:mia', 'ALSUPPORT1/acme:noah', 'ALSUPPORT2/acme:mia'];
+    expect(emulator.memories()).toEqual(names.map((name) => `AGSUPPORT1/${name}`));
+    await client.send(new DeleteAgentMemoryCommand({ ...agent, memoryId: 'acme:mia' }));
+    expect(emulator.memories()).toEqual(names.slice(1).map((name) => `AGSUPPORT1/${name}`));
+    await client.send(new DeleteAgentMemoryCommand(agent)); // everybody's
+    expect(emulator.memories()).toEqual(['AGSUPPORT1/ALSUPPORT2/acme:mia']);
+  });
+
+  it('is deleted of one user of one tenant, at every alias of every agent that remembers', async () => {
+    for (const memory of ['acme:mia', 'acme:noah', 'globex:mia'])
+      for (const alias of ['ALSUPPORT1', 'ALSUPPORT2']) await remember(memory, alias);
+    const definitions = demoAgentDefinitions.map((each) => ({ ...each, memory: true }));
+    await createAgentMemories(client, definitions).forget(parseTenantId('acme')!, 'mia');
+    expect(emulator.memories().filter((name) => name.endsWith('acme:mia'))).toEqual([]);
+    expect(emulator.memories()).toHaveLength(4);
+  });
+
+  it('is nothing for an agent that does not, and refused by a name that cannot be one', async () => {
+    await stop();
+    await start();
+    await remember('acme:mia');
+    expect(emulator.memories()).toEqual([]);
+    await expect(remember('a memory')).rejects.toMatchObject({ name: 'ValidationException' });
+    await expect(client.send(new DeleteAgentMemoryCommand({ ...agent, memoryId: '#' }))).rejects.toMatchObject({
+      name: 'ValidationException',
+    });
   });
 });
 

@@ -344,10 +344,15 @@ async function compareTenant(run: UsageRun, tenantId: TenantId, counted: readonl
     expect(results).toBe(sum(lookups.map((each) => each.results)) + sum(targets.map((each) => each.results)));
   }
   expect(summary.byKnowledgeBase).toHaveLength(3);
+  const remembered = whole.filter(({ memoryId }) => memoryId !== null);
+  expect(remembered.length).toBeGreaterThan(0);
+  for (const { sessionAttributes: of, memoryId } of remembered)
+    expect(memoryId).toBe(`${of['tenantId']}:${of['userId']}`);
   const actions = whole.flatMap((call) => call.actions).length + sum(stored.map((row) => row.actionGroup.calls));
   expect(summary.byActionGroup).toMatchObject([{ actionGroup: 'Orders', calls: actions, errorRate: 0 }]);
   const calls = new Map(summary.byService.map(({ service, usage: of }) => [service, of.invocations]));
   expect(calls.get('RUNTIME')).toBe(invoked(counted));
+  expect(calls.get('MEMORY')).toBe(remembered.length + sum(stored.map(({ memory }) => memory.calls)));
   expect(calls.get('OBSERVABILITY')).toBe(
     sum(whole.map(({ tracesSent }) => tracesSent)) + sum(stored.map(({ traces }) => traces)),
   );

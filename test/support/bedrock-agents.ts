@@ -16,6 +16,7 @@ export const AGENT: AgentDefinition = {
   bedrock: { agentId: 'AGENT12345', aliasIds: ['ALIAS12345'] },
   modelId: null,
   knowledgeBaseIds: ['KBONE', 'KBTWO'],
+  memory: false,
 };
 
 export function aQuestion(more: Partial<Question> = {}): Question {

@@ -33,6 +33,7 @@ export const AGENTS: readonly AgentDefinition[] = NAMES.map((name) => ({
   bedrock: { agentId: `AG${name}`, aliasIds: [`AL${name}`, `AM${name}`] },
   modelId: `model-${name}`,
   knowledgeBaseIds: [`KB${name}`],
+  memory: name === 'TWO',
 }));
 const KNOWLEDGE_BASES = NAMES.map((name) => `KB${name}`);
 
@@ -53,8 +54,8 @@ export async function openUsageRun(storage: Storage, clock: TestClock, tenants: 
   const emulator = await startBedrockEmulator({
     clock,
     chunksPerSecond: Infinity,
-    agents: AGENTS.map(({ name, bedrock, modelId, knowledgeBaseIds }) => ({
-      ...{ ...bedrock, name, model: modelId ?? '', knowledgeBaseIds },
+    agents: AGENTS.map(({ name, bedrock, modelId, knowledgeBaseIds, memory }) => ({
+      ...{ ...bedrock, name, model: modelId ?? '', knowledgeBaseIds, memory },
     })),
     passages: tenants.flatMap((tenantId) =>
       KNOWLEDGE_BASES.flatMap((knowledgeBaseId) =>

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { systemClock } from '../../kernel/clock.ts';
 import { createInvocationLog } from './invocation-log.ts';
 import { parseInvokeRequest, parseTarget } from './invoke-request.ts';
+import { createMemories, parseMemoryTarget } from './memories.ts';
 import type { InvokerDeps } from './invoke.ts';
 import { invokeAgent } from './invoke.ts';
 import type { BedrockEmulator, BedrockEmulatorOptions } from './model.ts';
@@ -37,6 +38,7 @@ export const startBedrockEmulator = async (options: BedrockEmulatorOptions): Pro
     chunksPerSecond,
     sessions: createSessionStore(),
     log: createInvocationLog(),
+    memories: createMemories(),
   });
   let deps = freshDeps();
   const closing = new AbortController();
@@ -55,6 +57,7 @@ export const startBedrockEmulator = async (options: BedrockEmulatorOptions): Pro
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     served: () => deps.log.all(),
+    memories: () => deps.memories.all(),
     reset() {
       deps = freshDeps();
     },
@@ -94,6 +97,12 @@ const answer = async (
   signal: AbortSignal,
 ): Promise<void> => {
   const body = await readBody(request);
+  const memory = request.method === 'DELETE' ? parseMemoryTarget(request.url ?? '') : null;
+  if (memory) {
+    deps.memories.forget(memory);
+    response.writeHead(202, { 'content-type': 'application/json', 'x-amzn-requestid': randomUUID() }).end('{}');
+    return;
+  }
   const target = request.method === 'POST' ? parseTarget(request.url ?? '') : null;
   if (!target) return reply(response, 404, 'UnknownOperationException', { message: 'no such operation' });
   if (body === null)

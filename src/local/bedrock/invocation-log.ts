@@ -22,6 +22,7 @@ export const createInvocationLog = (recordsMax = 10_000): InvocationLog => {
     open(start) {
       const record: OpenInvocation = {
         ...start,
+        memoryId: null,
         inputTokens: 0,
         outputTokens: 0,
         tracesSent: 0,

@@ -38,6 +38,7 @@ export interface ToolResult {
 /** The body of InvokeAgent, checked. */
 export interface InvokeRequest {
   readonly inputText: string;
+  readonly memoryId: string | null;
   readonly enableTrace: boolean;
   readonly endSession: boolean;
   readonly streamFinalResponse: boolean;
@@ -93,6 +94,7 @@ export const parseInvokeRequest = (body: string): InvokeRequest => {
   const streaming = asOptionalObject(root['streamingConfigurations'], 'streamingConfigurations');
   const toolReturn = parseToolReturn(state);
   return {
+    memoryId: parseMemoryId(root['memoryId']),
     inputText: toolReturn ? '' : parseInputText(root['inputText']),
     enableTrace: asFlag(root['enableTrace'], 'enableTrace'),
     endSession: asFlag(root['endSession'], 'endSession'),
@@ -111,6 +113,13 @@ const parseJson = (body: string): unknown => {
   } catch {
     throw invalid('the body is not valid JSON');
   }
+};
+
+const parseMemoryId = (value: unknown): string | null => {
+  if (value === undefined || value === null) return null;
+  const memoryId = asString(value, 'memoryId');
+  if (!SESSION_ID.test(memoryId)) throw invalid(`memoryId must match ${SESSION_ID.source}`);
+  return memoryId;
 };
 
 const parseInputText = (value: unknown): string => {

@@ -6,6 +6,7 @@ import { chunksFor, cutIntoChunks } from './chunking.ts';
 import type { Emulation, Fault } from './emulation.ts';
 import { parseEmulation } from './emulation.ts';
 import type { InvocationLog } from './invocation-log.ts';
+import type { Memories } from './memories.ts';
 import type { InvokeRequest, InvokeTarget } from './invoke-request.ts';
 import type { EmulatedAgent, Passage } from './model.ts';
 import { modelSteps } from './model-steps.ts';
@@ -26,6 +27,7 @@ export interface InvokerDeps {
   readonly chunksPerSecond: number;
   readonly sessions: SessionStore;
   readonly log: InvocationLog;
+  readonly memories: Memories;
 }
 
 /** Where one call goes. */
@@ -72,6 +74,7 @@ export const invokeAgent = async (deps: InvokerDeps, call: Call): Promise<void> 
     const fault = faultOf(deps, turn);
     record.error = failureBeforeStream(request, fault);
     if (record.error) throw new ServiceError(record.error, `emulated ${record.error}`);
+    const memoryId = agent.memory ? request.memoryId : null;
     const act = emulation.tool ? toolTurn(deps, turn, emulation.tool) : answerTurn(deps, turn);
     await playBack(act.plan, {
       ...turn,
@@ -79,8 +82,12 @@ export const invokeAgent = async (deps: InvokerDeps, call: Call): Promise<void> 
       fault,
       clock: deps.clock,
       enableTrace: request.enableTrace,
+      memoryId,
       delayMs: emulation.delayMs ?? 1_000 / deps.chunksPerSecond,
-      onCompleted: () => act.onCompleted(),
+      onCompleted() {
+        if (memoryId !== null) deps.memories.keep({ ...turn.target, memoryId });
+        act.onCompleted();
+      },
     });
   } catch (error) {
     record.outcome = 'failed';

@@ -16,6 +16,8 @@ export interface EmulatedAgent {
   /** Foundation model id, as traces report it. */
   readonly model: string;
   readonly knowledgeBaseIds: readonly string[];
+  /** Whether it keeps memories; a call that names one is answered without it otherwise, like Bedrock's. */
+  readonly memory?: boolean;
 }
 
 /** One retrievable piece of a document. Knowledge bases are pooled: passages of several tenants may share one. */
@@ -49,6 +51,8 @@ export interface ServedInvocation {
   readonly attempt: number;
   /** The `x-amzn-requestid` of the answer. */
   readonly requestId: string;
+  /** The memory that the answer was begun with. */
+  readonly memoryId: string | null;
   readonly inputTokens: number;
   readonly outputTokens: number;
   /** Trace events that were sent, and the results of look-ups and of action groups among them. */
@@ -82,7 +86,9 @@ export interface BedrockEmulator {
   readonly url: string;
   /** The last invocations (10,000 at most), oldest first, as they stand now. */
   served: () => readonly ServedInvocation[];
-  /** Forgets sessions, attempts and records. Streams under way go on, but leave no mark. */
+  /** The memories that agents keep, each as `agent/alias/memory`. */
+  memories: () => readonly string[];
+  /** Forgets sessions, memories, attempts and records. Streams under way go on, but leave no mark. */
   reset(): void;
   /** Ends every open stream and frees the port. May be called twice. */
   close(): Promise<void>;

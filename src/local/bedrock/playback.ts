@@ -15,6 +15,8 @@ export interface Playback {
   readonly clock: Clock;
   readonly target: InvokeTarget;
   readonly enableTrace: boolean;
+  /** The memory it begins with. */
+  readonly memoryId: string | null;
   readonly delayMs: number;
   readonly fault: Fault | null;
   readonly record: OpenInvocation;
@@ -35,12 +37,14 @@ class Stopped extends Error {}
  * back-pressure and the proof that a recorded token was sent.
  */
 export const playBack = async (plan: Plan, playback: Playback): Promise<void> => {
-  const { response, signal, target, fault, record } = playback;
+  const { response, signal, target, fault, record, memoryId } = playback;
   response.writeHead(200, {
     'content-type': 'application/vnd.amazon.eventstream',
     'x-amzn-bedrock-agent-content-type': 'application/json',
     'x-amz-bedrock-agent-session-id': target.sessionId,
+    ...(memoryId !== null && { 'x-amz-bedrock-agent-memory-id': memoryId }),
   });
+  record.memoryId = memoryId;
   response.flushHeaders();
   try {
     if (fault?.kind === 'empty') return finish(playback, 'failed');
