@@ -11,6 +11,7 @@ import { summaryOf as emptySummary } from '../../src/usage/summary.ts';
 import { emptyTally } from '../../src/usage/tally.ts';
 import { FOREIGN, OWN, principalOf, startBoundApi, tenantOf } from '../support/bound-api.ts';
 import type { ParkedWork } from '../../src/parked/model.ts';
+import type { ApiKey } from '../../src/partners/model.ts';
 import type { UserAccount } from '../../src/users/model.ts';
 
 const AT = '2026-11-20T12:00:00.000Z';
@@ -79,6 +80,8 @@ const accountOf = (owner: TenantId | null) =>
     ...{ id: `user-${ULID}`, name: wordOf(owner), email: 'ada@x.example', roles: ['MEMBER'] },
     ...{ status: 'ACTIVE', createdAt: AT },
   });
+const keyOf = (owner: TenantId | null) =>
+  owned<ApiKey>(owner, { id: 'key', name: wordOf(owner), prefix: 'ak' } as never);
 const parkedOf = (owner: TenantId | null) =>
   owned<ParkedWork>(owner, { id: wordOf(owner), kind: 'TURN', parkedAt: AT, conversationId: null });
 
@@ -87,7 +90,8 @@ type Lie =
   | ('find' | 'findMessage' | 'list' | 'messages' | 'lastMessage' | 'create' | 'rename')
   | ('sentQuestion' | 'sentAnswer' | 'sentIn' | 'cancel' | 'summary' | 'tenant')
   | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live' | 'series' | 'byUser' | 'ownUsage' | 'trail')
-  | ('alerts' | 'settings' | 'percentages' | 'webhook' | 'parked' | 'users' | 'invited' | 'disabled');
+  | ('alerts' | 'settings' | 'percentages' | 'webhook' | 'parked' | 'users' | 'invited' | 'disabled')
+  | ('keys' | 'revoked');
 
 /** Services of `OWN`, honest but for one place, in which they return what is somebody else's. */
 function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
@@ -132,6 +136,10 @@ function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
       list: () => Promise.resolve(pageOf(edges(accountOf(OWN), accountOf(whose('users'))), more)),
       invite: () => Promise.resolve({ user: accountOf(whose('invited')), token: 'pt', expiresAt: AT }),
       disable: () => Promise.resolve(accountOf(whose('disabled'))),
+    },
+    apiKeys: {
+      list: () => Promise.resolve([keyOf(OWN), keyOf(whose('keys'))]),
+      revoke: () => Promise.resolve(keyOf(whose('revoked'))),
     },
     audit: { list: () => Promise.resolve(pageOf(edges(...entries()), more)) },
     usage: {
@@ -195,6 +203,8 @@ const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string, sh
   ['MessageCancelled.message', 'CANCELLED', stream('MessageCancelled')],
   ['UsageAlertConnection.nodes', 'alerts', '{ usageAlerts { nodes { id period } } }'],
   ['UsageAlertEdge.node', 'alerts', '{ usageAlerts { edges { node { id period } } } }'],
+  ['Query.apiKeys', 'keys', '{ apiKeys { name } }'],
+  ['ApiKeyPayload.apiKey', 'revoked', 'mutation { revokeApiKey(id: "key") { apiKey { name } } }'],
   ['Query.usageAlertSettings', 'settings', '{ usageAlertSettings { webhookUrl } }'],
   ['Mutation.setUsageAlertPercentages', 'percentages', 'mutation { setUsageAlertPercentages { webhookUrl } }'],
   ['UsageWebhookPayload.settings', 'webhook', 'mutation { setUsageWebhook { settings { webhookUrl } } }'],

@@ -263,9 +263,9 @@ const CODES: Readonly<Record<string, readonly string[]>> = {
   'an operator who acts in no tenant': ['TENANT_REQUIRED', 'FORBIDDEN'],
   nobody: ['UNAUTHENTICATED'],
 };
-/** Whose credentials are wrong is told so, by the fields that take any. */
+/** Whose credentials are wrong is told so, by the fields that take any, as long as they are not too many. */
 const codesFor = (name: string, root: string): readonly string[] =>
-  /signIn|refreshSession|acceptInvitation/.test(root) ? ['UNAUTHENTICATED'] : (CODES[name] ?? []);
+  /signIn|refreshSession|acceptInvitation/.test(root) ? ['UNAUTHENTICATED', 'RATE_LIMITED'] : (CODES[name] ?? []);
 
 /** Mutations that name nobody and hand their caller what is their own: a link to their export, whose contents have tests of their own; settings. */
 const GIVES_OWN = [
