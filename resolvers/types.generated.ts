@@ -885,14 +885,14 @@ export type PageInfo = {
 };
 
 /**
- * A piece of work that failed five times and was put aside, so that it holds up nothing else. Nothing of it is lost: an operator has it
- * tried again, with `npm run turns:retry`, when the cause is gone.
+ * A piece of work that failed again and again and was put aside, so that it holds up nothing else. Nothing of it is lost: an operator has
+ * it tried again, with `npm run turns:retry` or `npm run alerts:retry`, when the cause is gone.
  */
 export type ParkedWork = {
   readonly __typename?: 'ParkedWork';
   /** The conversation it belongs to; null for work that belongs to none. */
   readonly conversationId: Maybe<Scalars['ID']['output']>;
-  /** Of a turn the turn's id, as in the usage export. */
+  /** Of a turn the turn's id, as in the usage export; of an alert the alert's, as in `usageAlerts`. */
   readonly id: Scalars['ID']['output'];
   /** What it is. */
   readonly kind: ParkedWorkKind;
@@ -923,7 +923,9 @@ export type ParkedWorkEdge = {
 /** What can be put aside. */
 export type ParkedWorkKind =
   /** A turn whose end could not be stored or metered. */
-  | 'TURN';
+  | 'TURN'
+  /** An alert that could not be delivered to the webhook. */
+  | 'USAGE_ALERT';
 
 /** A user who may choose a password. */
 export type PasswordTokenPayload = {

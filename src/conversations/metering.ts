@@ -219,8 +219,8 @@ export function withUnreported(
 }
 
 /** What a turn used in truth beyond what was recorded of it, by model: nothing where they agree, negative where it had been estimated too high. */
-export function lateUse(whole: readonly ModelUse[], recorded: TurnMetering): readonly ModelUse[] {
-  const negative = recorded.models.map((use) => ({
+export function lateUse(whole: readonly ModelUse[], recorded: readonly ModelUse[]): readonly ModelUse[] {
+  const negative = recorded.map((use) => ({
     modelId: use.modelId,
     inputTokens: -use.inputTokens,
     outputTokens: -use.outputTokens,

@@ -86,6 +86,12 @@ export interface EndedMessage {
   readonly metering: TurnMetering | null;
 }
 
+/** A turn that was taken over. */
+export interface ClaimedTurn extends Turn {
+  /** What is to be metered of it, where it was put aside before and its messages may be gone since. */
+  readonly unmetered: TurnRecord | null;
+}
+
 /** The turn rows of one tenant. */
 export interface TurnStore {
   /** Stores the row, or returns the one that has its key. One that ended before it had messages is replaced: its key is free. */
@@ -96,11 +102,15 @@ export interface TurnStore {
   /** Extends the lease of the holder. Null when somebody else has taken the turn, or it is done: stop at once then. */
   renew(turn: Turn, leaseUntil: number): Promise<Turn | null>;
   /** Takes over a turn whose lease ran out before `now`, and counts that as a repair. Null when another was faster. */
-  claim(key: string, now: number, leaseUntil: number): Promise<Turn | null>;
+  claim(key: string, now: number, leaseUntil: number): Promise<ClaimedTurn | null>;
   /** Asks whoever runs the turn to stop. Null when there is no such turn, or it is done. */
   requestCancel(key: string): Promise<Turn | null>;
-  /** Puts a claimed turn aside, with the place of its messages: no sweeper finds it any more. */
-  park(turn: Turn, sequence: number | null, at: number): Promise<void>;
+  /** Puts a claimed turn aside, with the place of its messages and what is to be metered: no sweeper finds it any more. */
+  park(
+    turn: Turn,
+    place: { readonly sequence: number | null; readonly unmetered: TurnRecord | null },
+    at: number,
+  ): Promise<void>;
   /** Has a turn that was put aside repaired again, as if for the first time. False when it is not parked. */
   unpark(key: string, now: number): Promise<boolean>;
   /**
@@ -259,6 +269,8 @@ export interface LateTokens {
 /** Counts turns as usage. Recording the same again changes nothing. */
 export interface TurnMeter {
   recordTurn(record: TurnRecord): Promise<void>;
+  /** What was recorded of a turn; null where nothing was, or it is kept no more. */
+  recorded(turnId: string): Promise<Pick<TurnRecord, 'agentId' | 'models'> | null>;
   recordLateTokens(late: LateTokens): Promise<void>;
 }
 

@@ -3,12 +3,14 @@ import { repeat } from '../kernel/repeating.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import { NOTHING_USED, withUnreported } from './metering.ts';
 import type { Turn } from './model.ts';
-import type { ConversationState, ConversationStores, DueWork, DueWorkStore } from './ports.ts';
+import type { ClaimedTurn, ConversationState, ConversationStores, DueWork, DueWorkStore, TurnRecord } from './ports.ts';
 import {
   answerId,
   endAnswer,
   endTurn,
   INTERRUPTED_END,
+  meterTurn,
+  recordOf,
   turnMessages,
   TURN_KEEP_MS,
   type AnswerEnd,
@@ -107,31 +109,37 @@ const sequenceOf = (turn: Turn, state: ConversationState | null): number | null 
   turn.sequence ?? (state?.lock?.turnId === turn.id ? state.lock.sequence : null);
 
 /** Puts a turn aside that cannot be repaired, so that its conversation is usable again. Its answer ends if that can be stored at all. */
-async function parkTurn(stores: ConversationStores, turn: Turn, clock: Clock): Promise<void> {
+async function parkTurn(stores: ConversationStores, turn: ClaimedTurn, clock: Clock): Promise<void> {
   const state = await stores.conversations.state(turn.conversationId).catch(() => null); // it may be what cannot be read
   const sequence = sequenceOf(turn, state);
-  await stores.turns.park(turn, sequence, clock.now());
+  const ended = sequence === null ? null : await endLeft(stores, { ...turn, sequence }, clock).catch(() => null);
+  await stores.turns.park(turn, { sequence, unmetered: ended ?? turn.unmetered }, clock.now());
   await stores.conversations.unlock(turn);
-  if (sequence === null) return;
-  const placed = { ...turn, sequence };
-  const end = await endOfLeft(stores, placed).catch(() => INTERRUPTED_END);
-  await endAnswer(stores, placed, end, clock).catch(() => null);
 }
 
-async function repairTurn(stores: ConversationStores, turn: Turn, clock: Clock): Promise<void> {
+/** Ends the answer of a turn that is put aside, and returns what is to be metered: its conversation may be deleted meanwhile. */
+async function endLeft(stores: ConversationStores, turn: PlacedTurn, clock: Clock): Promise<TurnRecord | null> {
+  const end = await endOfLeft(stores, turn).catch(() => INTERRUPTED_END);
+  const ended = await endAnswer(stores, turn, end, clock);
+  return ended && recordOf(turn, ended);
+}
+
+async function repairTurn(stores: ConversationStores, turn: ClaimedTurn, clock: Clock): Promise<void> {
   const state = await stores.conversations.state(turn.conversationId);
   const sequence = sequenceOf(turn, state);
   if (!state || sequence === null) {
-    await stores.quota.settle(turn.id, 0, { fence: true });
+    await meterTurn(stores, turn, turn.unmetered, { fence: true });
     return stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
   }
 
   const placed: PlacedTurn = { ...turn, sequence };
-  const [question, answer] = turnMessages(placed, state.conversation, isoTime(clock.now()));
-  await stores.messages.add(question, placed);
-  await stores.messages.add(answer, placed);
+  if (!state.deleting) {
+    const [question, answer] = turnMessages(placed, state.conversation, isoTime(clock.now()));
+    await stores.messages.add(question, placed);
+    await stores.messages.add(answer, placed);
+  }
   await stores.turns.placed(placed, sequence);
-  await endTurn(stores, placed, await endOfLeft(stores, placed), clock, true);
+  await endTurn(stores, placed, await endOfLeft(stores, placed), clock, turn);
 }
 
 /** The end of an answer whose process is gone, with the text and the usage that it left behind. */

@@ -9,7 +9,7 @@ import {
   type ModelUse,
   type Turn,
 } from './model.ts';
-import type { ConversationStores, EndedMessage } from './ports.ts';
+import type { ClaimedTurn, ConversationStores, EndedMessage, TurnRecord } from './ports.ts';
 
 /** How long an idempotency key is kept after its turn has ended. */
 export const TURN_KEEP_MS = 24 * 60 * 60 * 1000;
@@ -106,6 +106,19 @@ export function endAnswer(
   return messages.end(answerId(turn), outcome, metering);
 }
 
+/** A turn as it is metered, once its answer has ended. */
+export const recordOf = (turn: PlacedTurn, { message, metering }: EndedMessage): TurnRecord => ({
+  ...(metering ?? NOTHING_USED),
+  turnId: turn.id,
+  conversationId: turn.conversationId,
+  userId: turn.ownerId,
+  agentId: message.agentId ?? '',
+  signInId: turn.signInId,
+  first: turn.sequence === 1,
+  status: message.status === 'STREAMING' ? 'FAILED' : message.status,
+  errorCode: message.error?.code ?? null,
+});
+
 /**
  * Ends a turn: stores the answer, meters the turn, settles its tokens, unlocks the conversation, and only then tells the readers, so that whoever
  * hears of the end can send the next message at once. Closing the turn row comes last: until then the turn stays due.
@@ -118,41 +131,38 @@ export async function endTurn(
   turn: PlacedTurn,
   end: AnswerEnd,
   clock: Clock,
-  repaired = false,
+  repair: Pick<ClaimedTurn, 'unmetered'> | null = null,
 ): Promise<TurnMetering> {
   const ended = await endAnswer(stores, turn, end, clock);
-  if (ended) {
-    const { message } = ended;
-    await stores.meter.recordTurn({
-      ...(ended.metering ?? NOTHING_USED),
-      turnId: turn.id,
-      conversationId: turn.conversationId,
-      userId: turn.ownerId,
-      agentId: message.agentId ?? '',
-      signInId: turn.signInId,
-      first: turn.sequence === 1,
-      status: message.status === 'STREAMING' ? end.status : message.status,
-      errorCode: message.error?.code ?? null,
-    });
-  }
-  const metered = ended?.metering ?? NOTHING_USED;
-  const { inputTokens, outputTokens } = metered;
-  await stores.quota.settle(turn.id, inputTokens + outputTokens, { fence: repaired });
-  if (ended && turn.reported) await meterReported(stores, turn, turn.reported, ended);
+  const record = ended ? recordOf(turn, ended) : (repair?.unmetered ?? null);
+  await meterTurn(stores, turn, record, { fence: repair !== null });
   await stores.conversations.unlock(turn);
   if (ended) await tellReaders(stores.streams, ended.message);
   await stores.turns.finish(turn, clock.now() + TURN_KEEP_MS);
-  return metered;
+  return record ?? NOTHING_USED;
+}
+
+/** Meters a turn, and settles its tokens: as it is recorded, and then what was reported of it beyond that. */
+export async function meterTurn(
+  stores: Pick<ConversationStores, 'meter' | 'quota'>,
+  turn: Turn,
+  record: TurnRecord | null,
+  options: { readonly fence: boolean },
+): Promise<void> {
+  if (record) await stores.meter.recordTurn(record);
+  await stores.quota.settle(turn.id, record ? record.inputTokens + record.outputTokens : 0, options);
+  if (turn.reported) await meterReported(stores, turn, turn.reported);
 }
 
 /** Meters what a turn used beyond what was recorded when it ended: whoever ended it knew only of the last checkpoint. */
 async function meterReported(
-  { meter, quota }: ConversationStores,
-  turn: PlacedTurn,
+  { meter, quota }: Pick<ConversationStores, 'meter' | 'quota'>,
+  turn: Turn,
   reported: readonly ModelUse[],
-  { message, metering }: EndedMessage,
 ): Promise<void> {
-  const models = lateUse(reported, metering ?? NOTHING_USED);
+  const recorded = await meter.recorded(turn.id);
+  if (!recorded) return;
+  const models = lateUse(reported, recorded.models);
   if (models.length === 0) return;
   const sum = (tokens: (use: ModelUse) => number) => models.reduce((total, use) => total + tokens(use), 0);
   const inputTokens = sum((use) => use.inputTokens);
@@ -160,7 +170,7 @@ async function meterReported(
   await meter.recordLateTokens({
     turnId: turn.id,
     userId: turn.ownerId,
-    agentId: message.agentId ?? '',
+    agentId: recorded.agentId,
     inputTokens,
     outputTokens,
     estimatedTokens: sum((use) => use.estimatedTokens),

@@ -1,5 +1,5 @@
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { UsageEvent } from './model.ts';
+import type { TurnEvent, UsageEvent } from './model.ts';
 import type { PeriodKind, Span } from './periods.ts';
 import type { Tally } from './tally.ts';
 
@@ -41,6 +41,8 @@ export interface UsageStore {
    * is not stored, and a period that cannot be closed any more is not opened.
    */
   record(event: UsageEvent): Promise<void>;
+  /** What was recorded of a turn. */
+  turn(turnId: string): Promise<TurnEvent | null>;
   /** The events whose time lies in [startMs, endMs), in no particular order. */
   events(startMs: number, endMs: number): AsyncIterable<UsageEvent>;
   /**

@@ -40,6 +40,8 @@ export interface SeriesRequest {
 export interface UsageService {
   /** Records a turn. Recording it again changes nothing. */
   recordTurn(turn: Unpriced<TurnEvent>): Promise<void>;
+  /** What was recorded of a turn; null where nothing was, or it is kept no more. */
+  recorded(turnId: string): Promise<TurnEvent | null>;
   recordLateTokens(late: Unpriced<LateTokensEvent>): Promise<void>;
   recordSignIn(signIn: SignInEvent): Promise<void>;
   /** What was used in [start, end), to the millisecond. @throws BAD_USER_INPUT for an empty period, or one over 400 days. */
@@ -85,6 +87,7 @@ export function createUsageService({ tenantId, store, prices, changed }: UsageSe
 
   return {
     recordTurn: (turn) => record({ kind: 'TURN', ...priced(turn) }),
+    recorded: (turnId) => store.turn(turnId),
     recordLateTokens: (late) => record({ kind: 'LATE_TOKENS', ...priced(late) }),
     recordSignIn: (signIn) => store.record({ kind: 'SIGN_IN', ...signIn }),
 

@@ -87,7 +87,9 @@ onEveryEngine('TurnStore and DueWorkStore', (storage) => {
     const claims = await Promise.all(
       Array.from({ length: 20 }, () => process().turns.claim(turn.key, now, now + MINUTE)),
     );
-    expect(claims.filter((claim) => claim !== null)).toEqual([{ ...turn, leaseUntil: now + MINUTE, repairs: 1 }]);
+    expect(claims.filter((claim) => claim !== null)).toEqual([
+      { ...turn, leaseUntil: now + MINUTE, repairs: 1, unmetered: null },
+    ]);
   });
 
   it('a holder whose turn was claimed is fenced: it neither renews, places, finishes nor discards it', async () => {

@@ -64,6 +64,15 @@ onEveryEngine('UsageStore', (storage) => {
     expect(await read(usage, NOON, NOON + HOUR)).toEqual([event]);
   });
 
+  it('the event of a turn is found by the turn, and nothing by another or by a sign-in', async () => {
+    const { usage } = open();
+    const [turn, signIn] = [aTurnEvent(NOON), aSignIn(NOON)];
+    for (const event of [turn, signIn]) await usage.record(event);
+    expect(await usage.turn(idOf(turn))).toEqual(turn);
+    expect(await usage.turn(idOf(signIn))).toBeNull();
+    expect(await usage.turn(ulid(NOON))).toBeNull();
+  });
+
   it('a period holds its start and not its end, to the millisecond', async () => {
     const { usage } = open();
     const times = [-HOUR, -1, 0, 1, HOUR - 1, HOUR, HOUR + 1, 3 * HOUR].map((offset) => NOON + offset);

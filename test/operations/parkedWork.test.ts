@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { alertName } from '../../src/alerts/model.ts';
 import { ulid } from '../../src/kernel/ids.ts';
 import { parseTenantId } from '../../src/tenancy/tenant-id.ts';
 import { aConversation, aTurn } from '../support/conversation-rows.ts';
@@ -33,8 +34,22 @@ describe('parkedWork', () => {
     const { turns } = storage.db.forTenant(ACME);
     const turn = aTurn(aConversation(ACME), { id: ulid(AT), key: ulid(AT), content: 'a secret of the user' });
     await turns.open(turn);
-    await turns.park(turn, 1, AT + minutes * 60_000);
+    await turns.park(turn, { sequence: 1, unmetered: null }, AT + minutes * 60_000);
     return turn;
+  }
+  /** An alert of acme whose delivery was given up so many minutes after noon. */
+  async function parkAlert(minutes: number) {
+    const { alerts } = storage.db.forTenant(ACME);
+    const alert = {
+      ...({ tenantId: ACME, id: ulid(AT), limit: 'TOKENS_PER_DAY', percentage: 80, period: '2026-11-20' } as const),
+      ...{ limitTokens: 10, usedTokens: 8, at: new Date(AT).toISOString() },
+      delivery: { state: 'PENDING', attempts: 0, nextAttemptAt: null, deliveredAt: null, lastError: null } as const,
+    };
+    await alerts.record(alert);
+    const name = alertName(alert);
+    const claimed = await alerts.claim(name, Date.now() + 60_000, Date.now() + 120_000);
+    await alerts.close(claimed!, { state: 'PARKED', at: AT + minutes * 60_000, error: 'gone' });
+    return { id: alert.id, name };
   }
   const list = async (caller: Caller, variables = {}) => {
     const { data, errors } = await caller.run(PARKED, variables);
@@ -65,6 +80,31 @@ describe('parkedWork', () => {
 
     const { turns } = storage.db.forTenant(ACME);
     for (const { key } of [first, second]) expect(await turns.unpark(key, Date.now() + 600_000)).toBe(true);
+    expect((await list(world.acme.admin)).nodes).toEqual([]);
+  });
+
+  it('ok: alerts that could not be delivered among them, page by page from either end', async () => {
+    const [early, alert, late] = [await park(1), await parkAlert(2), await park(3)];
+    const ids = [late.id, alert.id, early.id];
+    const page = await list(world.acme.admin);
+    expect(page.nodes.map(({ id }: { id: string }) => id)).toEqual(ids);
+    expect(page.nodes[1]).toMatchObject({ kind: 'USAGE_ALERT', conversationId: null });
+    for (const [size, ends] of [
+      ['first', 'after'],
+      ['last', 'before'],
+    ] as const) {
+      const seen: string[] = [];
+      for (let cursor: string | null = null, more = true; more;) {
+        const { edges, pageInfo } = await list(world.acme.admin, { [size]: 1, ...(cursor && { [ends]: cursor }) });
+        seen.push(edges[0].node.id as string);
+        cursor = edges[0].cursor as string;
+        more = size === 'first' ? pageInfo.hasNextPage : pageInfo.hasPreviousPage;
+      }
+      expect(seen).toEqual(size === 'first' ? ids : ids.toReversed());
+    }
+    const { alerts, turns } = storage.db.forTenant(ACME);
+    await alerts.unpark(alert.name, Date.now());
+    for (const { key } of [early, late]) await turns.unpark(key, Date.now() + 600_000);
     expect((await list(world.acme.admin)).nodes).toEqual([]);
   });
 

@@ -57,6 +57,17 @@ it('what a turn used after it was taken over is metered as late tokens, once, an
   expect(await bench.quota()).toMatchObject({ usedInMonth: sum });
 });
 
+it('the same where the conversation is deleted before they are metered', async () => {
+  const { bench } = await zombie({ before: 100, after: 45 });
+  const process = bench.process();
+  await process.request().turns.delete(bench.conversation.id);
+  await process.until('conversations.purge');
+  expect(await process.sweeper.sweep()).toBe(1);
+  expect(await bench.messages()).toEqual([]);
+  expect((await bench.usage()).map(({ kind }) => kind)).toEqual(['TURN', 'LATE_TOKENS']);
+  expect(await bench.quota()).toMatchObject({ usedInMonth: await tokensOf(bench), holds: {} });
+});
+
 it('where the repair knew all of it, nothing is added', async () => {
   const { bench } = await zombie({ before: 100, after: 0 });
   expect(await bench.process().sweeper.sweep()).toBe(1);

@@ -98,6 +98,27 @@ describe('a turn whose repair fails', () => {
     expect(await bench.turnRow()).toMatchObject({ done: true, parked: false });
   });
 
+  it('and is retried once its conversation is deleted is counted all the same', async () => {
+    const { bench } = await poisonTurn();
+    await sweepPoisoned({ bench, sweeper: bench.process() }, REPAIRS_MAX);
+    await bench.process().request().turns.delete(bench.conversation.id);
+    await bench.clock.advance(LEASE_MS + 1);
+    await bench.process().sweeper.sweep();
+    expect(await bench.messages()).toEqual([]);
+    const [parked] = await parkedOf(bench);
+    await bench.direct.turns.unpark(parked!.turnKey, bench.clock.now());
+    await bench.clock.advance(1);
+    expect(await bench.process().sweeper.sweep()).toBe(1);
+    expect(await bench.usage()).toMatchObject([
+      { inputTokens: 70, outputTokens: 7, agentId: 'support', status: 'FAILED', errorCode: 'INTERRUPTED' },
+    ]);
+    expect(await bench.quota()).toMatchObject({ usedInMonth: 77, holds: {} });
+    expect(await bench.messages()).toEqual([]);
+    const row = (await storage.rowsOf(bench.tenantId)).find(({ PK }) => PK.includes('#TURN#'));
+    expect(row).toMatchObject({ done: true });
+    expect(row).not.toHaveProperty('unmetered');
+  });
+
   it('because every process that tries dies of it, is put aside after five deaths', async () => {
     const { bench } = await poisonTurn();
     for (let deaths = 0; deaths < REPAIRS_MAX; deaths++) {

@@ -74,7 +74,7 @@ it('of a turn that runs, waits for repair, or was put aside, the hold stays', as
   const turn = (await bench.turnRow())!;
   const other = bench.process();
   const claimed = await other.stores.turns.claim(turn.key, bench.clock.now(), bench.clock.now() + MINUTE);
-  await other.stores.turns.park(claimed!, null, bench.clock.now());
+  await other.stores.turns.park(claimed!, { sequence: null, unmetered: null }, bench.clock.now());
   await pass();
   expect(released).toEqual([]);
   expect(Object.keys((await bench.quota()).holds)).toEqual([turn.id]);

@@ -46,6 +46,7 @@ function listStore(events: UsageEvent[] = []): UsageStore & { readonly list: Usa
     },
     canClose: () => true,
     closeNoMore: never,
+    turn: never,
     ...{ beginClosing: never, writePart: never, finishClosing: never, dropOldParts: never, readParts: never },
   };
 }

@@ -48,7 +48,7 @@ export function createAlertStore({ tenantId, table, keys }: TenantRows, cursors:
     },
   });
 
-  function changesOf(key: Key, result: DeliveryResult): Changes {
+  function changesOf(key: Key, { id }: UsageAlert, result: DeliveryResult): Changes {
     const over = ['nextAt', 'duePK', 'dueSK'];
     switch (result.state) {
       case 'NONE':
@@ -61,8 +61,8 @@ export function createAlertStore({ tenantId, table, keys }: TenantRows, cursors:
         };
       case 'PARKED': {
         const parkedAt = isoTime(result.at);
-        const set = { state: 'PARKED', lastError: result.error, parkedAt, ...parkedRowSince(result.at, key) };
-        return { set, remove: ['nextAt'] };
+        const places = { ...parkedRowSince(result.at, key), ...keys.listedParked('USAGE_ALERT', id, parkedAt) };
+        return { set: { state: 'PARKED', lastError: result.error, parkedAt, ...places }, remove: ['nextAt'] };
       }
     }
   }
@@ -101,13 +101,14 @@ export function createAlertStore({ tenantId, table, keys }: TenantRows, cursors:
     async close(claimed, result) {
       const key = keys.alert(alertName(claimed));
       const mine = [equals('state', 'PENDING'), equals('attempts', claimed.delivery.attempts)];
-      await table.update(key, changesOf(key, result), ...mine);
+      await table.update(key, changesOf(key, claimed, result), ...mine);
     },
 
     async unpark(name, now) {
       const key = keys.alert(name);
       const set = { state: 'PENDING', attempts: 0, nextAt: now, ...dueRowAt(now, key) };
-      return (await table.update(key, { set, remove: ['parkedAt'] }, equals('state', 'PARKED'))).done;
+      return (await table.update(key, { set, remove: ['parkedAt', 'gsi3PK', 'gsi3SK'] }, equals('state', 'PARKED')))
+        .done;
     },
   };
 }

@@ -131,7 +131,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
       conversations: createConversationStore(rows, cursors, clock),
       messages: createMessageStore(rows, clock),
       turns: createTurnStore(rows, holder),
-      parkedWork: createParkedWorkStore(rows, cursors),
+      parkedWork: createParkedWorkStore(rows, [app, usage], cursors),
       users: createUserStore(rows),
       passwords: createPasswordStore(rows, clock),
       userDirectory: createUserDirectory(rows, cursors, clock),

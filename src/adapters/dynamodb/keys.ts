@@ -100,11 +100,11 @@ export function tenantKeys(tenantId: TenantId) {
     allConversations: () => ({ index: 'gsi1', PK: partition('CONV', CONVERSATION_LIST_SHARD) }) as const,
     conversationsOf: (ownerId: string) => ({ index: 'gsi2', PK: partition('UC', ownerId) }) as const,
     /** Index attributes of what was put aside; the sort key says all that the list shows. */
-    listedParked: (kind: ParkedWorkKind, id: string, parkedAt: string, conversationId: string) => ({
-      gsi1PK: partition('PARKED'),
-      gsi1SK: `${parkedAt}#${join(kind, id, conversationId)}`,
+    listedParked: (kind: ParkedWorkKind, id: string, parkedAt: string, conversationId = '') => ({
+      gsi3PK: partition('PARKED'),
+      gsi3SK: `${parkedAt}#${join(kind, id)}#${conversationId}`,
     }),
-    parkedWork: () => ({ index: 'gsi1', PK: partition('PARKED') }) as const,
+    parkedWork: () => ({ index: 'gsi3', PK: partition('PARKED') }) as const,
     auditEntry: (day: string, position: string): Key => key(position, 'A', day, '0'),
     auditOfDay: (day: string) => ({ PK: partition('A', day, '0') }),
     /** Index attributes: what somebody did, and what was done to something. A kind without an id is in no index. */

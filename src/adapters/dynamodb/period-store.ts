@@ -47,7 +47,7 @@ function headOf(row: HeadRow): PeriodHead {
 export function createPeriodStore(
   { table, keys }: TenantRows,
   { clock, kept }: { readonly clock: Clock; readonly kept: UsageRetention },
-): Omit<UsageStore, 'record' | 'events' | 'ordered'> {
+): Omit<UsageStore, 'record' | 'turn' | 'events' | 'ordered'> {
   const until = (kind: PeriodKind, name: string) => keptUntil(kept.sumsUntil(kind, name));
 
   async function partRows(part: string, kind: PeriodKind, from: string, to: string): Promise<PartRow[]> {

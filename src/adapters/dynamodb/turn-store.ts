@@ -1,5 +1,5 @@
 import type { ModelUse, Turn } from '../../conversations/model.ts';
-import type { DueWorkStore, TurnStore } from '../../conversations/ports.ts';
+import type { DueWorkStore, TurnRecord, TurnStore } from '../../conversations/ports.ts';
 import { isoTime } from '../../kernel/clock.ts';
 import { ulid } from '../../kernel/ids.ts';
 import { dueRows } from './due-index.ts';
@@ -23,6 +23,7 @@ interface TurnRow extends Item {
   readonly repairs?: number;
   readonly parkedAt?: string;
   readonly reported?: readonly ModelUse[];
+  readonly unmetered?: TurnRecord;
   readonly v: number;
 }
 
@@ -107,12 +108,12 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
       const changes = { set: { holder, leaseUntil, ...dueAt(leaseUntil, key) }, add: { repairs: 1 } };
       const mine = [below('leaseUntil', now), absent('done'), absent('parkedAt'), equals('v', VERSION)];
       const result = await table.update<TurnRow>(key, changes, ...mine);
-      return result.done ? turnOf(result.item) : null;
+      return result.done ? { ...turnOf(result.item), unmetered: result.item.unmetered ?? null } : null;
     },
 
-    async park(turn, sequence, at) {
+    async park(turn, { sequence, unmetered }, at) {
       const key = keys.turn(turn.key);
-      const place = sequence === null ? {} : { seq: sequence };
+      const place = { ...(sequence !== null && { seq: sequence }), ...(unmetered && { unmetered }) };
       const parkedAt = isoTime(at);
       const listed = keys.listedParked('TURN', turn.id, parkedAt, turn.conversationId);
       const changes = { set: { ...place, parkedAt, ...parkedSince(at, key), ...listed } };
@@ -121,7 +122,7 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
 
     async unpark(turnKey, now) {
       const key = keys.turn(turnKey);
-      const remove = ['parkedAt', 'repairs', 'gsi1PK', 'gsi1SK'];
+      const remove = ['parkedAt', 'repairs', 'gsi3PK', 'gsi3SK'];
       const changes = { set: { leaseUntil: now, ...dueAt(now, key) }, remove };
       return (await table.update(key, changes, present('parkedAt'))).done;
     },
@@ -151,7 +152,10 @@ export function createTurnStore({ tenantId, table, keys }: TenantRows, holder: s
 
     async finish(turn, keepUntil) {
       // The content is in the messages now, and has to go when they go; what is left here only keeps the key.
-      const changes = { set: { done: true, ttl: Math.ceil(keepUntil / 1000) }, remove: ['content', 'duePK', 'dueSK'] };
+      const changes = {
+        set: { done: true, ttl: Math.ceil(keepUntil / 1000) },
+        remove: ['content', 'unmetered', 'duePK', 'dueSK'],
+      };
       const known = turn.reported === null ? absent('reported') : present('reported');
       await table.update(keys.turn(turn.key), changes, equals('id', turn.id), equals('holder', holder), known);
     },

@@ -105,6 +105,12 @@ export function createUsageStore(rows: TenantRows, options: UsageStoreOptions): 
       if (clock.now() >= periodEnd('HOUR', hour) && periods.canClose('HOUR', hour)) await openAgain(hour);
     },
 
+    async turn(turnId) {
+      const row = await table.get<EventRow>(keys.usageEvent(hourOf(ulidTime(turnId)), turnId));
+      const event = row && eventOf(row);
+      return event?.kind === 'TURN' ? event : null;
+    },
+
     async *events(startMs, endMs) {
       const [first, last] = [hourOf(startMs), hourOf(endMs - 1)];
       if (first === last) return yield* await eventsOfHour(first, startMs, endMs);
