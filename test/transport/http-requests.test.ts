@@ -1,5 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { RECHECK_EVERY_MS } from '../../src/server/ws.ts';
+import { createTestClock } from '../support/clock.ts';
 import { GRAPHQL_RESPONSE, rawHttp, type RawAnswer, type RawRequest } from '../support/raw-http.ts';
 import { openSocket } from '../support/raw-socket.ts';
 import { startSmallApi } from '../support/small-api.ts';
@@ -218,8 +220,9 @@ describe('pages of other origins', () => {
   });
   let there: ReturnType<typeof rawHttp>;
   let open: World;
+  const clock = createTestClock(Date.now());
   beforeAll(async () => {
-    open = await startWorld({ config: { corsOrigins: [INSTALLATION], trustedProxies: ['127.0.0.1'] } });
+    open = await startWorld({ clock, config: { corsOrigins: [INSTALLATION], trustedProxies: ['127.0.0.1'] } });
     there = rawHttp(open.url);
     const { data } = await open.acme.admin.run(ALLOW, { o: [ACME] });
     expect(data.updateTenant.tenant.allowedOrigins).toEqual([ACME]);
@@ -286,8 +289,12 @@ describe('pages of other origins', () => {
     expect([await ends(ACME), await ends('https://evil.example')]).toEqual([1000, 4403]);
   });
 
-  it('that are taken off the list are refused from then on', async () => {
+  it('that are taken off the list are refused from then on, and their sockets are closed', async () => {
+    const socket = await openSocket(open.wsUrl, 'graphql-transport-ws', { origin: ACME });
+    await socket.init({ authorization: `Bearer ${open.acme.member.token}` });
     await open.acme.admin.run(ALLOW, { o: [] });
+    await clock.advance(RECHECK_EVERY_MS);
+    expect((await socket.closed).code).toBe(4403);
     expect((await asked(open.acme.member, ACME)).code).toBe('ORIGIN_NOT_ALLOWED');
   });
 
@@ -329,7 +336,7 @@ describe('compression', () => {
   });
 
   it('of a request is not read: what it would unfold to is not known', async () => {
-    const body = gzipSync(JSON.stringify({ query: QUERY })).toString('latin1');
+    const body = gzipSync(JSON.stringify({ query: QUERY }));
     expectRefusal(await http.send({ body, headers: { 'content-encoding': 'gzip' } }), 400);
   });
 });
