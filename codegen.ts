@@ -44,6 +44,7 @@ const config: CodegenConfig = {
           AuditEntry: '../src/audit/model.ts#AuditEntry as AuditEntryModel',
           AgentUsage: '../src/usage/model.ts#AgentUsage as AgentUsageModel',
           Conversation: '../src/conversations/model.ts#Conversation as ConversationModel',
+          IdentityIssuers: '../src/federation/model.ts#TenantIssuers as TenantIssuersModel',
           LiveUsage: '../src/usage/model.ts#LiveUsage as LiveUsageModel',
           Message: '../src/conversations/model.ts#Message as MessageModel',
           ParkedWork: '../src/parked/model.ts#ParkedWork as ParkedWorkModel',

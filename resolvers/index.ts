@@ -17,6 +17,7 @@ import { renameConversation } from './Mutation/renameConversation.ts';
 import { resetUserPassword } from './Mutation/resetUserPassword.ts';
 import { revokeApiKey } from './Mutation/revokeApiKey.ts';
 import { sendMessage } from './Mutation/sendMessage.ts';
+import { setIdentityIssuers } from './Mutation/setIdentityIssuers.ts';
 import { setTenantStatus } from './Mutation/setTenantStatus.ts';
 import { setUsageAlertPercentages } from './Mutation/setUsageAlertPercentages.ts';
 import { setUsageWebhook } from './Mutation/setUsageWebhook.ts';
@@ -30,6 +31,7 @@ import { apiKeys } from './Query/apiKeys.ts';
 import { auditLog } from './Query/auditLog.ts';
 import { conversation } from './Query/conversation.ts';
 import { conversations } from './Query/conversations.ts';
+import { identityIssuers } from './Query/identityIssuers.ts';
 import { message } from './Query/message.ts';
 import { node } from './Query/node.ts';
 import { parkedWork } from './Query/parkedWork.ts';
@@ -59,6 +61,7 @@ export const resolvers: Resolvers = {
     auditLog,
     conversation,
     conversations,
+    identityIssuers,
     message,
     node,
     parkedWork,
@@ -88,6 +91,7 @@ export const resolvers: Resolvers = {
     resetUserPassword,
     revokeApiKey,
     sendMessage,
+    setIdentityIssuers,
     setTenantStatus,
     setUsageAlertPercentages,
     setUsageWebhook,

@@ -5,6 +5,7 @@ import type { ApiKey as ApiKeyModel } from '../src/partners/model.ts';
 import type { AuditEntry as AuditEntryModel } from '../src/audit/model.ts';
 import type { AgentUsage as AgentUsageModel, LiveUsage as LiveUsageModel, UsagePoint as UsagePointModel, UsageSummary as UsageSummaryModel, UserUsage as UserUsageModel } from '../src/usage/model.ts';
 import type { Conversation as ConversationModel, Message as MessageModel } from '../src/conversations/model.ts';
+import type { TenantIssuers as TenantIssuersModel } from '../src/federation/model.ts';
 import type { ParkedWork as ParkedWorkModel } from '../src/parked/model.ts';
 import type { ShownSession, ShownUser, ShownViewer } from './models.ts';
 import type { Tenant as TenantModel } from '../src/tenants/model.ts';
@@ -420,6 +421,79 @@ export type HourUsage = {
   readonly tokens: TokenTotals;
 };
 
+/** An OIDC issuer whose users are users of the tenant: they come with its tokens, as `authorization: Bearer …`. */
+export type IdentityIssuer = {
+  readonly __typename?: 'IdentityIssuer';
+  /** The `aud` of its tokens, or the `client_id` of Amazon Cognito's access tokens, that are for this API. */
+  readonly audiences: ReadonlyArray<Scalars['String']['output']>;
+  /** What somebody is to whom no rule gives a role; null: they are not let in. */
+  readonly defaultRole: Maybe<Role>;
+  /** The claim that holds their e-mail address. */
+  readonly emailClaim: Scalars['String']['output'];
+  /** The `iss` of its tokens, to the character. */
+  readonly issuer: Scalars['String']['output'];
+  /** The claim that holds their name. */
+  readonly nameClaim: Scalars['String']['output'];
+  /** Who has which role, by the values of that claim. */
+  readonly roles: ReadonlyArray<IdentityRole>;
+  /** The claim that decides what they may do: a text, or a list of them. */
+  readonly rolesClaim: Scalars['String']['output'];
+  /** Which of the tenants that share the issuer a token is of; null: the issuer is this tenant's alone. */
+  readonly tenantClaim: Maybe<TenantClaim>;
+  /** The claim that says who somebody is: it never changes, and nobody else has it. */
+  readonly userClaim: Scalars['String']['output'];
+};
+
+/** An OIDC issuer of the tenant. */
+export type IdentityIssuerInput = {
+  /** The `aud` of its tokens, or the `client_id` of Amazon Cognito's access tokens, that are for this API: 1 to 20. */
+  readonly audiences: ReadonlyArray<Scalars['String']['input']>;
+  /** Says that no app client lets users write the attributes `custom:…` that are named here. Without it such claims are refused. */
+  readonly customClaimsAreReadOnly?: InputMaybe<Scalars['Boolean']['input']>;
+  /** What somebody is to whom no rule gives a role; left out: they are not let in. */
+  readonly defaultRole?: InputMaybe<Role>;
+  /** The claim that holds their e-mail address; left out: `email`. */
+  readonly emailClaim?: InputMaybe<Scalars['String']['input']>;
+  /** The `iss` of its tokens, to the character: an https URL, with OpenID Connect Discovery below it. */
+  readonly issuer: Scalars['String']['input'];
+  /** The claim that holds their name; left out: `name`. */
+  readonly nameClaim?: InputMaybe<Scalars['String']['input']>;
+  /** Who has which role, by the values of that claim; at most 50. */
+  readonly roles?: InputMaybe<ReadonlyArray<IdentityRoleInput>>;
+  /** The claim that decides what they may do; left out: `cognito:groups`. */
+  readonly rolesClaim?: InputMaybe<Scalars['String']['input']>;
+  /** Where several tenants share the issuer: which of them a token is of. Left out: the issuer is this tenant's alone. */
+  readonly tenantClaim?: InputMaybe<TenantClaimInput>;
+  /** The claim that says who somebody is; left out: `sub`. */
+  readonly userClaim?: InputMaybe<Scalars['String']['input']>;
+};
+
+/** The OIDC issuers of a tenant. */
+export type IdentityIssuers = {
+  readonly __typename?: 'IdentityIssuers';
+  /** Every one of them. */
+  readonly issuers: ReadonlyArray<IdentityIssuer>;
+  /** Grows by one with every change; 0: there never were any. Send it as `expectedVersion` to change only what you have seen. */
+  readonly version: Scalars['Int']['output'];
+};
+
+/** Whoever has this value has this role. */
+export type IdentityRole = {
+  readonly __typename?: 'IdentityRole';
+  /** The role. */
+  readonly role: Role;
+  /** A value of the roles claim. */
+  readonly value: Scalars['String']['output'];
+};
+
+/** Whoever has this value has this role. */
+export type IdentityRoleInput = {
+  /** `TENANT_ADMIN` or `MEMBER`. */
+  readonly role: Role;
+  /** A value of the roles claim. */
+  readonly value: Scalars['String']['input'];
+};
+
 /** Somebody to be invited. */
 export type InviteUserInput = {
   /** Their e-mail address; letter case does not matter. */
@@ -682,6 +756,11 @@ export type Mutation = {
    */
   readonly sendMessage: SendMessagePayload;
   /**
+   * Sets the OIDC issuers of the tenant the call acts in. Whoever comes with a token of one that is left out is refused within 30 s,
+   * also on open subscriptions. An issuer that another tenant has is `CONFLICT`. See `docs/identity.md`.
+   */
+  readonly setIdentityIssuers: IdentityIssuers;
+  /**
    * Suspends a tenant, takes it into use again, or begins to remove it. It holds within 30 s on every instance: open subscriptions
    * of a suspended tenant end with `TENANT_SUSPENDED`; answers that are being generated are finished, and can be read afterwards.
    */
@@ -805,6 +884,12 @@ export type MutationRevokeApiKeyArgs = {
 /** Writing. A mutation either does all it says or nothing. */
 export type MutationSendMessageArgs = {
   input: SendMessageInput;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationSetIdentityIssuersArgs = {
+  input: SetIdentityIssuersInput;
 };
 
 
@@ -967,6 +1052,8 @@ export type Query = {
   readonly conversation: Maybe<Conversation>;
   /** The conversations the caller may see, newest activity first. Without `first` and `last`: the first 20. */
   readonly conversations: ConversationConnection;
+  /** The OIDC issuers whose users are users of the tenant. */
+  readonly identityIssuers: IdentityIssuers;
   /** The message with this id; null if there is none that the caller may see. */
   readonly message: Maybe<Message>;
   /** The object with this id, by the rule of its type's own root field; null if there is none or the caller may not see it. */
@@ -1157,6 +1244,14 @@ export type Session = {
   readonly viewer: Viewer;
 };
 
+/** The OIDC issuers of the tenant the call acts in. */
+export type SetIdentityIssuersInput = {
+  /** The `version` that the change is meant for: another one is `CONFLICT`. */
+  readonly expectedVersion?: InputMaybe<Scalars['Int']['input']>;
+  /** All of them, at most 10; empty: none. */
+  readonly issuers: ReadonlyArray<IdentityIssuerInput>;
+};
+
 /** A user's new roles. */
 export type SetUserRolesInput = {
   /** `TENANT_ADMIN`, `MEMBER`, or both: the whole list. */
@@ -1200,8 +1295,6 @@ export type Tenant = Node & {
   readonly __typename?: 'Tenant';
   /** The agents the tenant may call; the first one is the default. */
   readonly agents: ReadonlyArray<Agent>;
-  /** Origins of pages in a browser that may call the API with its users' tokens, beside those of the installation, e.g. `https://app.example.com`. */
-  readonly allowedOrigins: ReadonlyArray<Scalars['String']['output']>;
   /** How many days a conversation is kept after its last activity; null keeps it for ever. */
   readonly conversationRetentionDays: Maybe<Scalars['Int']['output']>;
   /** When the tenant was set up. */
@@ -1224,6 +1317,23 @@ export type Tenant = Node & {
   readonly updatedAt: Scalars['DateTime']['output'];
   /** Grows by one with every change of its configuration or status. Send it as `expectedVersion` to change only what you have seen. */
   readonly version: Scalars['Int']['output'];
+};
+
+/** A claim that names the tenant, and this tenant's value of it. */
+export type TenantClaim = {
+  readonly __typename?: 'TenantClaim';
+  /** The claim: a text, or a list of them. */
+  readonly name: Scalars['String']['output'];
+  /** Its value, or one of its entries. */
+  readonly value: Scalars['String']['output'];
+};
+
+/** A claim that names the tenant, and this tenant's value of it. */
+export type TenantClaimInput = {
+  /** The claim. Its users must not be able to write it. */
+  readonly name: Scalars['String']['input'];
+  /** Its value, or one of its entries. */
+  readonly value: Scalars['String']['input'];
 };
 
 /** A page of tenants, in alphabetical order of their slugs. */
@@ -1297,8 +1407,6 @@ export type TokenUsage = {
 export type UpdateTenantInput = {
   /** The agents the tenant may call, the default one first: the whole list. */
   readonly agentIds?: InputMaybe<ReadonlyArray<Scalars['String']['input']>>;
-  /** Origins of pages that may call the API with its users' tokens, e.g. `https://app.example.com`: the whole list, at most 100. */
-  readonly allowedOrigins?: InputMaybe<ReadonlyArray<Scalars['String']['input']>>;
   /** How many days a conversation is kept after its last activity, 1 to 3,652; null: for ever. It holds for those there are, too: what is older is hidden within 30 s and removed within the hour. */
   readonly conversationRetentionDays?: InputMaybe<Scalars['Int']['input']>;
   /** The `version` that the change is meant for: another one is `CONFLICT`. */
@@ -1557,10 +1665,12 @@ export type UserAccount = {
   readonly __typename?: 'UserAccount';
   /** When the user was invited, or set up. */
   readonly createdAt: Scalars['DateTime']['output'];
-  /** The address the user signs in with. */
-  readonly email: Scalars['String']['output'];
+  /** The address the user signs in with; null where an issuer does not say it. */
+  readonly email: Maybe<Scalars['String']['output']>;
   /** The user's id. */
   readonly id: Scalars['ID']['output'];
+  /** The issuer whose tokens the user comes with; null for somebody who signs in with a password. It says what they may do. */
+  readonly issuer: Maybe<Scalars['String']['output']>;
   /** The user's name, for people to read. */
   readonly name: Scalars['String']['output'];
   /** Every role the user holds. */
@@ -1767,6 +1877,11 @@ export type ResolversTypes = {
   Float: ResolverTypeWrapper<Scalars['Float']['output']>;
   HourUsage: ResolverTypeWrapper<HourUsage>;
   ID: ResolverTypeWrapper<Scalars['ID']['output']>;
+  IdentityIssuer: ResolverTypeWrapper<IdentityIssuer>;
+  IdentityIssuerInput: IdentityIssuerInput;
+  IdentityIssuers: ResolverTypeWrapper<TenantIssuersModel>;
+  IdentityRole: ResolverTypeWrapper<IdentityRole>;
+  IdentityRoleInput: IdentityRoleInput;
   Int: ResolverTypeWrapper<Scalars['Int']['output']>;
   InviteUserInput: InviteUserInput;
   JSONObject: ResolverTypeWrapper<Scalars['JSONObject']['output']>;
@@ -1804,11 +1919,14 @@ export type ResolversTypes = {
   SendMessagePayload: ResolverTypeWrapper<Omit<SendMessagePayload, 'assistantMessage' | 'conversation' | 'userMessage'> & { assistantMessage: ResolversTypes['Message'], conversation: ResolversTypes['Conversation'], userMessage: ResolversTypes['Message'] }>;
   ServiceUsage: ResolverTypeWrapper<ServiceUsage>;
   Session: ResolverTypeWrapper<ShownSession>;
+  SetIdentityIssuersInput: SetIdentityIssuersInput;
   SetUserRolesInput: SetUserRolesInput;
   SignInInput: SignInInput;
   String: ResolverTypeWrapper<Scalars['String']['output']>;
   Subscription: ResolverTypeWrapper<Record<PropertyKey, never>>;
   Tenant: ResolverTypeWrapper<TenantModel>;
+  TenantClaim: ResolverTypeWrapper<TenantClaim>;
+  TenantClaimInput: TenantClaimInput;
   TenantConnection: ResolverTypeWrapper<Omit<TenantConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversTypes['TenantEdge']>, nodes: ReadonlyArray<ResolversTypes['Tenant']> }>;
   TenantEdge: ResolverTypeWrapper<Omit<TenantEdge, 'node'> & { node: ResolversTypes['Tenant'] }>;
   TenantPayload: ResolverTypeWrapper<Omit<TenantPayload, 'tenant'> & { tenant: ResolversTypes['Tenant'] }>;
@@ -1878,6 +1996,11 @@ export type ResolversParentTypes = {
   Float: Scalars['Float']['output'];
   HourUsage: HourUsage;
   ID: Scalars['ID']['output'];
+  IdentityIssuer: IdentityIssuer;
+  IdentityIssuerInput: IdentityIssuerInput;
+  IdentityIssuers: TenantIssuersModel;
+  IdentityRole: IdentityRole;
+  IdentityRoleInput: IdentityRoleInput;
   Int: Scalars['Int']['output'];
   InviteUserInput: InviteUserInput;
   JSONObject: Scalars['JSONObject']['output'];
@@ -1911,11 +2034,14 @@ export type ResolversParentTypes = {
   SendMessagePayload: Omit<SendMessagePayload, 'assistantMessage' | 'conversation' | 'userMessage'> & { assistantMessage: ResolversParentTypes['Message'], conversation: ResolversParentTypes['Conversation'], userMessage: ResolversParentTypes['Message'] };
   ServiceUsage: ServiceUsage;
   Session: ShownSession;
+  SetIdentityIssuersInput: SetIdentityIssuersInput;
   SetUserRolesInput: SetUserRolesInput;
   SignInInput: SignInInput;
   String: Scalars['String']['output'];
   Subscription: Record<PropertyKey, never>;
   Tenant: TenantModel;
+  TenantClaim: TenantClaim;
+  TenantClaimInput: TenantClaimInput;
   TenantConnection: Omit<TenantConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversParentTypes['TenantEdge']>, nodes: ReadonlyArray<ResolversParentTypes['Tenant']> };
   TenantEdge: Omit<TenantEdge, 'node'> & { node: ResolversParentTypes['Tenant'] };
   TenantPayload: Omit<TenantPayload, 'tenant'> & { tenant: ResolversParentTypes['Tenant'] };
@@ -2122,6 +2248,28 @@ export type HourUsageResolvers<ContextType = RequestContext, ParentType extends 
   tokens?: Resolver<ResolversTypes['TokenTotals'], ParentType, ContextType>;
 };
 
+export type IdentityIssuerResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['IdentityIssuer'] = ResolversParentTypes['IdentityIssuer']> = {
+  audiences?: Resolver<ReadonlyArray<ResolversTypes['String']>, ParentType, ContextType>;
+  defaultRole?: Resolver<Maybe<ResolversTypes['Role']>, ParentType, ContextType>;
+  emailClaim?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  issuer?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  nameClaim?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  roles?: Resolver<ReadonlyArray<ResolversTypes['IdentityRole']>, ParentType, ContextType>;
+  rolesClaim?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  tenantClaim?: Resolver<Maybe<ResolversTypes['TenantClaim']>, ParentType, ContextType>;
+  userClaim?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+};
+
+export type IdentityIssuersResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['IdentityIssuers'] = ResolversParentTypes['IdentityIssuers']> = {
+  issuers?: Resolver<ReadonlyArray<ResolversTypes['IdentityIssuer']>, ParentType, ContextType>;
+  version?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
+};
+
+export type IdentityRoleResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['IdentityRole'] = ResolversParentTypes['IdentityRole']> = {
+  role?: Resolver<ResolversTypes['Role'], ParentType, ContextType>;
+  value?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+};
+
 export interface JsonObjectScalarConfig extends GraphQLScalarTypeConfig<ResolversTypes['JSONObject'], any> {
   name: 'JSONObject';
 }
@@ -2249,6 +2397,7 @@ export type MutationResolvers<ContextType = RequestContext, ParentType extends R
   resetUserPassword: Resolver<ResolversTypes['PasswordTokenPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationResetUserPasswordArgs, 'userId'>>;
   revokeApiKey: Resolver<ResolversTypes['ApiKeyPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationRevokeApiKeyArgs, 'id'>>;
   sendMessage: Resolver<ResolversTypes['SendMessagePayload'], ParentType, InTenant<ContextType>, RequireFields<MutationSendMessageArgs, 'input'>>;
+  setIdentityIssuers: Resolver<ResolversTypes['IdentityIssuers'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationSetIdentityIssuersArgs, 'input'>>;
   setTenantStatus: Resolver<ResolversTypes['TenantPayload'], ParentType, SignedIn<ContextType>, RequireFields<MutationSetTenantStatusArgs, 'status' | 'tenantId'>>;
   setUsageAlertPercentages: Resolver<ResolversTypes['UsageAlertSettings'], ParentType, SignedIn<InTenant<ContextType>>, Partial<MutationSetUsageAlertPercentagesArgs>>;
   setUsageWebhook: Resolver<ResolversTypes['UsageWebhookPayload'], ParentType, SignedIn<InTenant<ContextType>>, Partial<MutationSetUsageWebhookArgs>>;
@@ -2312,6 +2461,7 @@ export type QueryResolvers<ContextType = RequestContext, ParentType extends Reso
   auditLog: Resolver<ResolversTypes['AuditEntryConnection'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<QueryAuditLogArgs, 'first'>>;
   conversation: Resolver<Maybe<ResolversTypes['Conversation']>, ParentType, InTenant<ContextType>, RequireFields<QueryConversationArgs, 'id'>>;
   conversations: Resolver<ResolversTypes['ConversationConnection'], ParentType, InTenant<ContextType>, Partial<QueryConversationsArgs>>;
+  identityIssuers: Resolver<ResolversTypes['IdentityIssuers'], ParentType, SignedIn<InTenant<ContextType>>>;
   message: Resolver<Maybe<ResolversTypes['Message']>, ParentType, InTenant<ContextType>, RequireFields<QueryMessageArgs, 'id'>>;
   node: Resolver<Maybe<ResolversTypes['Node']>, ParentType, InTenant<ContextType>, RequireFields<QueryNodeArgs, 'id'>>;
   parkedWork: Resolver<ResolversTypes['ParkedWorkConnection'], ParentType, SignedIn<InTenant<ContextType>>, Partial<QueryParkedWorkArgs>>;
@@ -2354,7 +2504,6 @@ export type SubscriptionResolvers<ContextType = RequestContext, ParentType exten
 
 export type TenantResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Tenant'] = ResolversParentTypes['Tenant']> = {
   agents?: Resolver<ReadonlyArray<ResolversTypes['Agent']>, ParentType, ContextType>;
-  allowedOrigins?: Resolver<ReadonlyArray<ResolversTypes['String']>, ParentType, ContextType>;
   conversationRetentionDays?: Resolver<Maybe<ResolversTypes['Int']>, ParentType, ContextType>;
   createdAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
   features?: Resolver<ReadonlyArray<ResolversTypes['FeatureFlag']>, ParentType, ContextType>;
@@ -2367,6 +2516,11 @@ export type TenantResolvers<ContextType = RequestContext, ParentType extends Res
   updatedAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
   version?: Resolver<ResolversTypes['Int'], ParentType, ContextType>;
   __isTypeOf?: IsTypeOfResolverFn<ParentType, ContextType>;
+};
+
+export type TenantClaimResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['TenantClaim'] = ResolversParentTypes['TenantClaim']> = {
+  name?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  value?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
 };
 
 export type TenantConnectionResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['TenantConnection'] = ResolversParentTypes['TenantConnection']> = {
@@ -2490,8 +2644,9 @@ export type UserResolvers<ContextType = RequestContext, ParentType extends Resol
 
 export type UserAccountResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['UserAccount'] = ResolversParentTypes['UserAccount']> = {
   createdAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
-  email?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  email?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
   id?: Resolver<ResolversTypes['ID'], ParentType, ContextType>;
+  issuer?: Resolver<Maybe<ResolversTypes['String']>, ParentType, ContextType>;
   name?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
   roles?: Resolver<ReadonlyArray<ResolversTypes['Role']>, ParentType, ContextType>;
   status?: Resolver<ResolversTypes['UserStatus'], ParentType, ContextType>;
@@ -2548,6 +2703,9 @@ export type Resolvers<ContextType = RequestContext> = {
   DeleteConversationPayload?: DeleteConversationPayloadResolvers<ContextType>;
   FeatureFlag?: FeatureFlagResolvers<ContextType>;
   HourUsage?: HourUsageResolvers<ContextType>;
+  IdentityIssuer?: IdentityIssuerResolvers<ContextType>;
+  IdentityIssuers?: IdentityIssuersResolvers<ContextType>;
+  IdentityRole?: IdentityRoleResolvers<ContextType>;
   JSONObject?: GraphQLScalarType;
   KnowledgeBaseUsage?: KnowledgeBaseUsageResolvers<ContextType>;
   LiveUsage?: LiveUsageResolvers<ContextType>;
@@ -2579,6 +2737,7 @@ export type Resolvers<ContextType = RequestContext> = {
   Session?: SessionResolvers<ContextType>;
   Subscription?: SubscriptionResolvers<ContextType>;
   Tenant?: TenantResolvers<ContextType>;
+  TenantClaim?: TenantClaimResolvers<ContextType>;
   TenantConnection?: TenantConnectionResolvers<ContextType>;
   TenantEdge?: TenantEdgeResolvers<ContextType>;
   TenantPayload?: TenantPayloadResolvers<ContextType>;

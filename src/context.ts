@@ -10,6 +10,7 @@ import type { ConversationLoaders } from './conversations/loaders.ts';
 import type { ConversationService } from './conversations/service.ts';
 import type { TurnService } from './conversations/turns.ts';
 import type { Page, PageArguments } from './kernel/page.ts';
+import type { IssuerService } from './federation/service.ts';
 import type { ParkedWork } from './parked/model.ts';
 import type { ApiKeyService } from './partners/api-keys.ts';
 import type { Principal } from './tenancy/principal.ts';
@@ -47,8 +48,6 @@ export interface RequestContext {
   readonly identity: Identity;
   /** The `x-tenant-id` of the request. */
   readonly namedTenant: string | null;
-  /** The origin of the page that sends it; null where none does, or one of this server's own. */
-  readonly origin: string | null;
   readonly ipAddress: string | null;
   readonly userAgent: string | null;
   /** Whether it is made for an event of a subscription, which was counted as a request when it was opened. */
@@ -85,6 +84,7 @@ export interface TenantServices {
   readonly configuration: TenantConfiguration;
   readonly users: UserAdministration;
   readonly apiKeys: ApiKeyService;
+  readonly issuers: IssuerService;
   /** The caller's own. */
   readonly changePassword: (input: PasswordChange) => Promise<SignedInSession>;
   readonly conversations: ConversationService;

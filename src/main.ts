@@ -2,6 +2,8 @@ import { createPasswordHasher } from './adapters/argon2/password-hasher.ts';
 import { createAgentCall } from './adapters/bedrock/agent-runtime.ts';
 import { createBedrockAgents } from './adapters/bedrock/answer-source.ts';
 import { createAccessTokens } from './adapters/jwt/access-tokens.ts';
+import { createIssuerKeys } from './adapters/oidc/issuer-keys.ts';
+import { createExternalTokens } from './adapters/oidc/token-verifier.ts';
 import { openAuditSpool } from './adapters/files/audit-spool.ts';
 import { createWebhookSender } from './adapters/webhook/sender.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
@@ -37,24 +39,27 @@ import { createFairQueue } from './conversations/fair-queue.ts';
 import { createGenerations } from './conversations/generation.ts';
 import { createRetention } from './conversations/retention.ts';
 import { createSweeper } from './conversations/sweeper.ts';
+import { createExternalAuthentication } from './federation/authentication.ts';
+import { createIssuerService } from './federation/service.ts';
 import { systemClock } from './kernel/clock.ts';
 import { ulid } from './kernel/ids.ts';
 import { demoAccounts, seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
 import { createApiKeyAuthentication } from './partners/authentication.ts';
 import { startApp } from './server/app.ts';
-import { createAuditor, recordBreaches, recordReuse } from './server/audit.ts';
+import { createAuditor, recordBreaches, recordFederation, recordReuse } from './server/audit.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
 import { createLogger } from './server/log.ts';
 import { createMetrics } from './server/metrics.ts';
 import { gaugeAlerts, gaugeAudit, gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
 import { PLATFORM, type TenantId } from './tenancy/tenant-id.ts';
-import { UNLIMITED } from './tenants/model.ts';
+import { isInUse, UNLIMITED } from './tenants/model.ts';
 import { createAlertPercentages } from './tenants/alert-percentages.ts';
 import { createPlatformService } from './tenants/platform.ts';
 import { createTenantService } from './tenants/service.ts';
 import { createUsageCloser } from './usage/closing.ts';
 import { createLiveUsages } from './usage/live.ts';
+import type { SignInEvent } from './usage/model.ts';
 import type { TokenLimits } from './usage/ports.ts';
 import { createPriceTable, NO_PRICES } from './usage/prices.ts';
 import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
@@ -157,13 +162,15 @@ export async function start(config: Config, surroundings: Surroundings) {
     return { ...stores, usage, usageEvents: store, liveUsage, quota, meter: usage, alerts, streams };
   };
   const sessionsOf = (home: TenantId) => db.forTenant(home).sessions;
-  const isOpen = async (home: TenantId) => home === PLATFORM || (await tenants.find(home))?.status !== 'DELETING';
+  const isOpen = async (home: TenantId) => home === PLATFORM || isInUse(await tenants.find(home));
+  const meter = {
+    recordSignIn: (tenantId: TenantId, signIn: SignInEvent) => dataOf(tenantId).usage.recordSignIn(signIn),
+  };
   const attempts = createAttemptLimiter(shared.attemptCounters);
   const accountsOf = (home: TenantId) => db.forTenant(home).users;
   const checkPassword = createPasswordCheck({ accountsOf, isOpen, hasher, attempts, clock });
   const sessions = createSessions({
-    ...{ sessionsOf, isOpen, tokens, clock, refreshTtlMs },
-    meter: { recordSignIn: (tenantId, signIn) => dataOf(tenantId).usage.recordSignIn(signIn) },
+    ...{ sessionsOf, isOpen, tokens, meter, clock, refreshTtlMs },
     log: recordReuse(observation.auth, record),
   });
   const auth = createAuthService({ checkPassword, sessions, attempts, clock });
@@ -177,6 +184,15 @@ export async function start(config: Config, surroundings: Surroundings) {
     passwordsOf: (home) => db.forTenant(home).passwords,
     ...{ sessionsOf, checkPassword, sessions, attempts, hasher, clock },
   });
+  const check = createIssuerKeys({ loopback: config.storage.kind === 'embedded', clock, log: observation.issuers });
+  const externalTokens = createExternalTokens({ keys: check, clock });
+  const issuersOf = (tenantId: TenantId) => db.forTenant(tenantId).issuers;
+  const external = createExternalAuthentication({
+    ...{ tokens: externalTokens, directory: db.issuers, issuersOf, isOpen, meter, clock },
+    usersOf: (tenantId) => db.forTenant(tenantId).externalUsers,
+    log: recordFederation(record),
+  });
+  const federation = { issuersOf, directory: db.issuers, check, ownIssuer: issuer, changed: external.changed };
   const queue = createFairQueue({
     options: { ...config.queue, weightOf: (tenantId) => config.tenantWeights.get(tenantId) ?? 1 },
     slots: shared.slots,
@@ -255,6 +271,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     agents,
     dataOf,
     keyChanged: apiKeys.changed,
+    issuersOf: (tenantId) => createIssuerService({ tenantId, ...federation }),
     generations,
     limiter: shared.limiter,
     pointsPerMinute: config.operationLimits.pointsPerMinute,
@@ -275,10 +292,16 @@ export async function start(config: Config, surroundings: Surroundings) {
   const app = await startApp({
     ...config,
     demoAccounts: config.storage.kind === 'embedded' ? demoAccounts(config.demoPassword) : [],
-    tokens,
+    tokens: {
+      verify: (token, origin) =>
+        externalTokens.issuerOf(token) === issuer ? tokens.verify(token) : external.verify(token, origin),
+    },
     apiKeys,
     standing: createStanding({
-      rolesNow: { SESSION: remembered(sessionRoles(sessionsOf), clock), API_KEY: apiKeys.rolesNow },
+      rolesNow: {
+        SESSION: remembered(sessionRoles(sessionsOf), clock),
+        ...{ API_KEY: apiKeys.rolesNow, EXTERNAL: external.rolesNow },
+      },
       clock,
     }),
     jwks: tokens.jwks,

@@ -1,11 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { ULID_PATTERN } from '../kernel/ids.ts';
+import { SECRET_PATTERN } from '../tenancy/secret.ts';
 import { parseTenantId, PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
 
-const SECRET_BYTES = 32;
-const SECRET = '[\\w-]{43}';
 const REFRESH_TOKEN = new RegExp(
-  `^rt\\.([a-z0-9-]+)\\.(user-${ULID_PATTERN})\\.(${ULID_PATTERN})\\.(${SECRET})\\.(${SECRET})$`,
+  `^rt\\.([a-z0-9-]+)\\.(user-${ULID_PATTERN})\\.(${ULID_PATTERN})\\.(${SECRET_PATTERN})\\.(${SECRET_PATTERN})$`,
 );
 
 /** The session a refresh token is of. It names its tenant itself, so no global look-up exists. */
@@ -32,8 +30,3 @@ export function parseRefreshToken(text: string): RefreshToken | null {
 
 export const writeRefreshToken = ({ home, userId, sessionId, family, secret }: RefreshToken): string =>
   `rt.${home}.${userId}.${sessionId}.${family}.${secret}`;
-
-export const newSecret = (): string => randomBytes(SECRET_BYTES).toString('base64url');
-
-/** The secret is 256 random bits, so a plain hash is as good as a slow one. */
-export const hashSecret = (secret: string): string => createHash('sha256').update(secret).digest('base64url');

@@ -1,11 +1,12 @@
 import { isoTime, type Clock } from '../kernel/clock.ts';
 import { ulid } from '../kernel/ids.ts';
 import { isOperator } from '../tenancy/principal.ts';
+import { hashOfSecret, newSecret } from '../tenancy/secret.ts';
 import { PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
 import type { Account, SignedInSession } from './model.ts';
 import type { KnownAccount } from './password-check.ts';
 import type { AccessTokens, AuthLog, Origin, SessionStore, SignInMeter } from './ports.ts';
-import { hashSecret, newSecret, parseRefreshToken, writeRefreshToken, type NamedSession } from './refresh-token.ts';
+import { parseRefreshToken, writeRefreshToken, type NamedSession } from './refresh-token.ts';
 
 /** Sessions from their beginning to their end, by the refresh tokens that stand for them. */
 export interface Sessions {
@@ -47,7 +48,7 @@ export function createSessions(deps: SessionsDependencies): Sessions {
 
   /** What is stored of a session: hashes of its secrets. */
   const stored = ({ userId, sessionId, family }: NamedSession, secret: string) => ({
-    ...{ userId, sessionId, familyHash: hashSecret(family), secretHash: hashSecret(secret) },
+    ...{ userId, sessionId, familyHash: hashOfSecret(family), secretHash: hashOfSecret(secret) },
     expiresAt: clock.now() + refreshTtlMs,
   });
 
@@ -56,7 +57,7 @@ export function createSessions(deps: SessionsDependencies): Sessions {
     const token = parseRefreshToken(refreshToken);
     if (!token) return null;
     // Rotating proves it.
-    const outcome = await sessionsOf(token.home).rotate(stored(token, newSecret()), hashSecret(token.secret));
+    const outcome = await sessionsOf(token.home).rotate(stored(token, newSecret()), hashOfSecret(token.secret));
     return outcome === 'UNKNOWN' ? null : token;
   }
 
@@ -81,7 +82,7 @@ export function createSessions(deps: SessionsDependencies): Sessions {
       const [account, open] = await Promise.all([sessions.accountOf(userId, sessionId), isOpen(home)]);
       if (!account || account.disabled || !open) return null;
       const secret = newSecret();
-      const outcome = await sessions.rotate(stored(named, secret), hashSecret(named.secret));
+      const outcome = await sessions.rotate(stored(named, secret), hashOfSecret(named.secret));
       if (outcome === 'ROTATED') return grant(named, account, secret);
       if (outcome === 'REUSED') {
         await sessions.remove(userId, sessionId);

@@ -22,6 +22,14 @@ export function ulid(nowMs: number): string {
   return ulidPrefix(nowMs) + random;
 }
 
+/** 128 bits in the form of a ULID, for ids that are derived from something. They say no time. */
+export function ulidOf(bytes: Uint8Array): string {
+  let rest = bytes.subarray(0, 16).reduce((number, byte) => number * 256n + BigInt(byte), 0n);
+  let id = '';
+  for (; id.length < TIME_CHARACTERS + RANDOM_CHARACTERS; rest /= 32n) id = ALPHABET.charAt(Number(rest % 32n)) + id;
+  return id;
+}
+
 /** ULIDs that each sort after the one before, also within a millisecond and when the clock goes back ("monotonicity" in the specification). */
 export function createUlids(): (nowMs: number) => string {
   let last = '';

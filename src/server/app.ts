@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Generations } from '../conversations/generation.ts';
 import type { AgentCatalogue } from '../agents/catalogue.ts';
-import type { AccessTokens } from '../auth/ports.ts';
 import type { Standing } from '../auth/standing.ts';
 import type { ContextBinder } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -9,7 +8,6 @@ import type { ApiKeyAuthentication } from '../partners/authentication.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import { createAdminServer } from './admin.ts';
 import { createApollo } from './apollo.ts';
-import type { Tls } from './connections.ts';
 import type { DemoAccount } from './explorer.ts';
 import { serveExports } from './exports.ts';
 import type { CheckReady } from './health.ts';
@@ -17,8 +15,7 @@ import { createHttpServer } from './http.ts';
 import { listen } from './listen.ts';
 import { createOperationLog, type Logger, type OperationEnded } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { createOriginCheck } from './origins.ts';
-import { createContexts } from './request-context.ts';
+import { createContexts, type TokenVerifier } from './request-context.ts';
 import { createExecution } from './operations/execution.ts';
 import type { OperationLimits } from './operations/limits.ts';
 import { createSubscriptionCounts } from './operations/subscription-limits.ts';
@@ -32,14 +29,13 @@ export interface AppOptions {
   readonly adminPort: number;
   readonly socketBacklogBytes: number;
   readonly corsOrigins: readonly string[];
-  readonly tls: Tls | null;
   readonly trustedProxies: readonly string[];
   readonly explorer: boolean;
   readonly demoAccounts: readonly DemoAccount[];
   readonly introspection: boolean;
   readonly operationLimits: OperationLimits;
   readonly shutdownGraceMs: number;
-  readonly tokens: Pick<AccessTokens, 'verify'>;
+  readonly tokens: TokenVerifier;
   readonly apiKeys: Pick<ApiKeyAuthentication, 'principalOf'>;
   readonly standing: Standing;
   readonly jwks: object;
@@ -109,8 +105,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 async function createApi(options: AppOptions, checkReady: CheckReady) {
   const { log, clock, introspection, metrics } = options;
   const schema = createSchema(options.binder);
-  const checkOrigin = createOriginCheck({ corsOrigins: options.corsOrigins, tenantOf: options.binder.tenantOf });
-  const { contextOf, renewed } = createContexts({ ...options, checkOrigin });
+  const { contextOf, renewed } = createContexts(options);
   const logOperation = createOperationLog(log);
   const operationEnded: OperationEnded = (context, operation) => {
     logOperation(context, operation);

@@ -1,5 +1,6 @@
 import type { AuditFact } from '../audit/model.ts';
 import type { AuthLog } from '../auth/ports.ts';
+import type { FederationLog } from '../federation/ports.ts';
 import type { Audit, RequestContext } from '../context.ts';
 import { isOperator } from '../tenancy/principal.ts';
 import { parseTenantId, PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
@@ -97,6 +98,16 @@ export const recordReuse = (log: AuthLog, record: AuditOptions['record']): AuthL
         result: 'FAILURE',
       },
       ...{ ipAddress: origin.ipAddress, userAgent: cut(origin.userAgent), requestId: null, details: {} },
+    });
+  },
+});
+
+/** Records sign-ins with issuers, which the API learns of by their tokens. */
+export const recordFederation = (record: AuditOptions['record']): FederationLog => ({
+  signedIn({ tenantId, userId, signInId, issuer, origin }) {
+    record({
+      ...{ tenantId, actorId: userId, action: 'session.signIn', resource: `session/${signInId}`, result: 'SUCCESS' },
+      ...{ ipAddress: origin.ipAddress, userAgent: cut(origin.userAgent), requestId: null, details: { issuer } },
     });
   },
 });

@@ -12,6 +12,7 @@ import type { ConversationStores } from '../conversations/ports.ts';
 import { keptConversations } from '../conversations/retention.ts';
 import { createConversationService } from '../conversations/service.ts';
 import { createTurnService } from '../conversations/turns.ts';
+import type { IssuerService } from '../federation/service.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { pageRequest, type PageArguments } from '../kernel/page.ts';
 import type { ParkedWorkStore } from '../parked/ports.ts';
@@ -63,6 +64,7 @@ export interface BinderDependencies {
   readonly dataOf: (tenantId: TenantId, terms: AlertTerms, signal?: AbortSignal) => TenantData;
   /** Told of an API key that was changed. */
   readonly keyChanged: (key: StoredApiKey) => void;
+  readonly issuersOf: (tenantId: TenantId) => IssuerService;
   readonly generations: Generations;
   readonly limiter: RateLimiter;
   /** What a tenant may use where its own limits do not say; null: any number. */
@@ -139,7 +141,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const origin = { ipAddress, userAgent };
       const apiKeys = createApiKeyService({ scope, store: stores.apiKeys, changed: deps.keyChanged, clock });
       const changePassword = (input: PasswordChange) => passwords.change(scope, input, origin);
-      const people = { users, apiKeys, changePassword };
+      const people = { users, apiKeys, issuers: deps.issuersOf(tenant.id), changePassword };
       const usage = { usage: reading.usage, liveUsage, exports, alerts: stores.alerts };
       return { scope, tenant, configuration, ...people, conversations, turns, ...usage, parkedWork, audit, loaders };
     },

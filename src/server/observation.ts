@@ -58,6 +58,13 @@ export function observe({ log, metrics }: ObservationDependencies) {
       log.warn({ tenantId: home, userId, sessionId, ...origin }, 'refresh token used twice: its session was ended');
     },
   };
+  const issuers = {
+    keysNotFetched: (issuer: string, reason: string) =>
+      log.warn(
+        { issuer, reason },
+        'the keys of an issuer were not fetched: tokens of keys that are not known are refused',
+      ),
+  };
   const turns: TurnLog = {
     turnFailed(turn, error) {
       const failure = turnFailure(error);
@@ -133,7 +140,7 @@ export function observe({ log, metrics }: ObservationDependencies) {
     sealed: ({ tenantId, day, chains, mac }) => log.info({ tenantId, day, chains, mac }, 'audit day sealed'),
     sealingFailed: (err) => log.error({ err }, 'sealing the audit trail failed'),
   };
-  return { auth, turns, sweeps, quotas, closings, retention, alerts, trail, seals };
+  return { auth, issuers, turns, sweeps, quotas, closings, retention, alerts, trail, seals };
 }
 
 /** Gauges of the turns, read at every scrape. */

@@ -11,6 +11,19 @@ export type ApiKeyScope = 'READ' | 'CONVERSE';
 /** What a caller may prove themselves with, by its kind. */
 interface Credentials {
   readonly SESSION: { readonly sessionId: string };
+  /** A token of one of the tenant's OIDC issuers. */
+  readonly EXTERNAL: {
+    /** The sign-in that the token comes from. */
+    readonly sessionId: string;
+    readonly issuer: string;
+    /** Who the caller is to the issuer. */
+    readonly subject: string;
+    readonly audience: string;
+    /** The value of the tenant claim that let them in; null with an issuer of the tenant's own. */
+    readonly tenantValue: string | null;
+    /** Values of the roles claim for which there was a rule. */
+    readonly roleValues: readonly string[];
+  };
   readonly API_KEY: { readonly scopes: readonly ApiKeyScope[] };
 }
 

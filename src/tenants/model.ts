@@ -36,8 +36,6 @@ export interface Tenant {
   /** Percentages of its token limits at which it is alerted; null: those of the installation. */
   readonly alertPercentages: readonly number[] | null;
   readonly features: readonly FeatureFlag[];
-  /** Origins of pages that may call the API for its users, beside those of the installation. */
-  readonly allowedOrigins: readonly string[];
   /** How long a conversation is kept after its last activity, in days; null keeps it for ever. */
   readonly conversationRetentionDays: number | null;
   readonly createdAt: string;
@@ -45,6 +43,9 @@ export interface Tenant {
   /** Grows by one with every change of the configuration or the status. */
   readonly version: number;
 }
+
+/** Whether somebody may be known in it, if only to be told that it is suspended. */
+export const isInUse = (tenant: Tenant | null): boolean => tenant !== null && tenant.status !== 'DELETING';
 
 /** What a tenant is set up from: kept beside it, so that the same request can be told from another one, and a set-up that broke off be finished. */
 export interface Founding {

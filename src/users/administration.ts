@@ -52,6 +52,12 @@ export interface UserAdministrationDependencies {
   readonly clock: Clock;
 }
 
+const ofIssuer = (): AppError =>
+  new AppError(
+    'CONFLICT',
+    'This user comes with the tokens of an issuer, which says who they are and what they may do.',
+  );
+
 const userNotFound = (): AppError => new AppError('NOT_FOUND', 'There is no such user.');
 
 function checkRoles(roles: readonly Role[]): readonly Role[] {
@@ -95,13 +101,15 @@ export function createUserAdministration(deps: UserAdministrationDependencies): 
       const [email, name, roles] = [checkEmail(input.email), checkName(input.name), checkRoles(input.roles)];
       const id = newUserId(clock.now());
       const { stored, handed } = newToken(id, INVITATION_MS);
-      const user = { tenantId, id, name, email, roles, status: 'INVITED', createdAt: isoTime(clock.now()) } as const;
+      const since = { status: 'INVITED', issuer: null, createdAt: isoTime(clock.now()) } as const;
+      const user = { tenantId, id, name, email, roles, ...since };
       return (await directory.invite(user, stored)) ? { user, ...handed } : inviteAgain(email, name, roles);
     },
 
     async resetPassword(userId) {
       const known = isUserId(userId) ? await directory.get(userId) : null;
       if (!known) throw userNotFound();
+      if (known.issuer !== null) throw ofIssuer();
       const { stored, handed } = newToken(userId, known.status === 'INVITED' ? INVITATION_MS : RESET_MS);
       const user = await directory.setToken(userId, stored);
       if (!user) throw new AppError('CONFLICT', 'This user is disabled: enable them first.');
@@ -110,7 +118,10 @@ export function createUserAdministration(deps: UserAdministrationDependencies): 
 
     async setRoles({ userId, roles }) {
       const checked = checkRoles(roles);
-      return change(userId, ({ status }) => ({ roles: checked, status }));
+      return change(userId, ({ status, issuer }) => {
+        if (issuer !== null) throw ofIssuer();
+        return { roles: checked, status };
+      });
     },
 
     async disable(userId) {

@@ -14,8 +14,9 @@ export type UserStatus = 'INVITED' | 'ACTIVE' | 'DISABLED';
 
 /** A user as administrators see them. */
 export interface UserAccount extends User {
-  readonly email: string;
   readonly status: UserStatus;
+  /** The issuer whose tokens they come with, and which says what they may do; null for somebody who signs in with a password. */
+  readonly issuer: string | null;
   readonly createdAt: string;
 }
 

@@ -20,7 +20,14 @@ export async function inviteOperator(
   const id = known?.id ?? newUserId(clock.now());
   const { token, hash } = newPasswordToken(PLATFORM, id);
   const stored = { hash, expiresAt: clock.now() + INVITATION_MS };
-  const operator = { ...who, tenantId: PLATFORM, id, roles: ['PLATFORM_OPERATOR'], status: 'INVITED' } as const;
+  const operator = {
+    ...who,
+    tenantId: PLATFORM,
+    id,
+    roles: ['PLATFORM_OPERATOR'],
+    status: 'INVITED',
+    issuer: null,
+  } as const;
   const done = known
     ? await directory.setToken(id, stored)
     : await directory.invite({ ...operator, createdAt: isoTime(clock.now()) }, stored);

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener } from 'node:h
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it, test } from 'vitest';
-import { isPublic } from '../../src/adapters/webhook/addresses.ts';
+import { isPublic } from '../../src/adapters/outbound/addresses.ts';
 import { createWebhookSender, SEND_TIMEOUT_MS } from '../../src/adapters/webhook/sender.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { createTestClock } from '../support/clock.ts';

@@ -19,7 +19,19 @@ export interface Exception {
 }
 
 export const DOMAINS = [
-  ...['agents', 'alerts', 'audit', 'auth', 'conversations', 'parked', 'partners', 'tenants', 'usage', 'users'],
+  ...[
+    'agents',
+    'alerts',
+    'audit',
+    'auth',
+    'conversations',
+    'federation',
+    'parked',
+    'partners',
+    'tenants',
+    'usage',
+    'users',
+  ],
 ] as const;
 
 const KERNEL = 'src/kernel/*';
@@ -71,7 +83,9 @@ export const PLACES: readonly Place[] = [
   ),
   adapter(['src/adapters/jwt/*'], 'jose', 'zod', 'node:crypto'),
   adapter(['src/adapters/argon2/*'], 'cockatiel', 'node:crypto', 'node:util'),
-  adapter(['src/adapters/webhook/*'], ...['ipaddr.js', 'node:dns/promises', 'node:http', 'node:https', 'node:net']),
+  adapter(['src/adapters/outbound/*'], ...['ipaddr.js', 'node:dns/promises', 'node:http', 'node:https', 'node:net']),
+  adapter(['src/adapters/webhook/*'], 'src/adapters/outbound/*'),
+  adapter(['src/adapters/oidc/*'], 'src/adapters/outbound/*', 'jose', 'zod', 'node:http'),
   adapter(['src/adapters/files/*'], 'node:fs/promises', 'node:path'),
   adapter(['src/adapters/memory/*'], 'rate-limiter-flexible'),
   adapter(['src/adapters/redis/*'], 'ioredis', 'rate-limiter-flexible', 'node:crypto'),
@@ -102,9 +116,7 @@ export const PLACES: readonly Place[] = [
       ],
       ...['@apollo/server', '@apollo/server/*', '@apollo/server/plugin/disabled', '@as-integrations/fastify'],
       ...[
-        '@fastify/compress',
         '@fastify/cors',
-        '@fastify/helmet',
         '@fastify/proxy-addr',
         '@graphql-tools/schema',
         '@graphql-tools/utils',

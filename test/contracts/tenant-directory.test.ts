@@ -15,7 +15,6 @@ onEveryEngine('TenantDirectory', (storage) => {
     features: [{ name: 'beta', enabled: true }],
     conversationRetentionDays: 30,
     alertPercentages: [50, 100],
-    allowedOrigins: ['https://app.example'],
     version: 1,
     createdAt: AT,
     updatedAt: AT,

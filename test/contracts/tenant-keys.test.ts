@@ -66,7 +66,6 @@ onEveryEngine('Keys', (storage) => {
       features: [],
       conversationRetentionDays: null,
       alertPercentages: null,
-      allowedOrigins: [],
       version: 1,
       createdAt: AT,
       updatedAt: AT,

@@ -12,6 +12,7 @@ import { emptyTally } from '../../src/usage/tally.ts';
 import { FOREIGN, OWN, principalOf, startBoundApi, tenantOf } from '../support/bound-api.ts';
 import type { ParkedWork } from '../../src/parked/model.ts';
 import type { ApiKey } from '../../src/partners/model.ts';
+import type { TenantIssuers } from '../../src/federation/model.ts';
 import type { UserAccount } from '../../src/users/model.ts';
 
 const AT = '2026-11-20T12:00:00.000Z';
@@ -78,10 +79,15 @@ const settingsOf = (owner: TenantId | null) =>
 const accountOf = (owner: TenantId | null) =>
   owned<UserAccount>(owner, {
     ...{ id: `user-${ULID}`, name: wordOf(owner), email: 'ada@x.example', roles: ['MEMBER'] },
-    ...{ status: 'ACTIVE', createdAt: AT },
+    ...{ status: 'ACTIVE', issuer: null, createdAt: AT },
   });
 const keyOf = (owner: TenantId | null) =>
   owned<ApiKey>(owner, { id: 'key', name: wordOf(owner), prefix: 'ak' } as never);
+const issuersOf = (owner: TenantId | null) => {
+  const claims = { userClaim: 'sub', emailClaim: 'email', nameClaim: 'name', rolesClaim: 'groups' };
+  const issuer = { issuer: wordOf(owner), audiences: [], tenantClaim: null, ...claims, roles: [], defaultRole: null };
+  return owned<TenantIssuers>(owner, { issuers: [issuer], version: 1 });
+};
 const parkedOf = (owner: TenantId | null) =>
   owned<ParkedWork>(owner, { id: wordOf(owner), kind: 'TURN', parkedAt: AT, conversationId: null });
 
@@ -91,7 +97,8 @@ type Lie =
   | ('sentQuestion' | 'sentAnswer' | 'sentIn' | 'cancel' | 'summary' | 'tenant')
   | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live' | 'series' | 'byUser' | 'ownUsage' | 'trail')
   | ('alerts' | 'settings' | 'percentages' | 'webhook' | 'parked' | 'users' | 'invited' | 'disabled')
-  | ('keys' | 'revoked');
+  | ('keys' | 'revoked')
+  | ('issuers' | 'issuersSet');
 
 /** Services of `OWN`, honest but for one place, in which they return what is somebody else's. */
 function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
@@ -140,6 +147,10 @@ function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
     apiKeys: {
       list: () => Promise.resolve([keyOf(OWN), keyOf(whose('keys'))]),
       revoke: () => Promise.resolve(keyOf(whose('revoked'))),
+    },
+    issuers: {
+      get: () => Promise.resolve(issuersOf(whose('issuers'))),
+      set: () => Promise.resolve(issuersOf(whose('issuersSet'))),
     },
     audit: { list: () => Promise.resolve(pageOf(edges(...entries()), more)) },
     usage: {
@@ -205,6 +216,12 @@ const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string, sh
   ['UsageAlertEdge.node', 'alerts', '{ usageAlerts { edges { node { id period } } } }'],
   ['Query.apiKeys', 'keys', '{ apiKeys { name } }'],
   ['ApiKeyPayload.apiKey', 'revoked', 'mutation { revokeApiKey(id: "key") { apiKey { name } } }'],
+  ['Query.identityIssuers', 'issuers', '{ identityIssuers { issuers { issuer } } }'],
+  [
+    'Mutation.setIdentityIssuers',
+    'issuersSet',
+    'mutation { setIdentityIssuers(input: { issuers: [] }) { issuers { issuer } } }',
+  ],
   ['Query.usageAlertSettings', 'settings', '{ usageAlertSettings { webhookUrl } }'],
   ['Mutation.setUsageAlertPercentages', 'percentages', 'mutation { setUsageAlertPercentages { webhookUrl } }'],
   ['UsageWebhookPayload.settings', 'webhook', 'mutation { setUsageWebhook { settings { webhookUrl } } }'],
@@ -240,7 +257,9 @@ const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string, sh
 let services = servicesWith(null, null);
 let api: Awaited<ReturnType<typeof startBoundApi>>;
 beforeAll(async () => {
-  api = await startBoundApi({ bindTenant: () => Promise.resolve(services) });
+  // Whoever may do everything, so that nothing but the guard stands between them and what the services return.
+  const principal = { ...principalOf(), roles: ['TENANT_ADMIN', 'PLATFORM_OPERATOR'] } as const;
+  api = await startBoundApi({ bindTenant: () => Promise.resolve(services), principal });
 });
 afterAll(() => api.stop());
 

@@ -143,17 +143,16 @@ describe('a subscription that is open', () => {
 /** Credentials that are never withdrawn, and so end with their time alone. */
 function renewedBy(clock: TestClock) {
   const standing = createStanding({
-    rolesNow: { SESSION: ({ roles }) => Promise.resolve(roles), API_KEY: () => Promise.resolve(null) },
+    rolesNow: {
+      SESSION: ({ roles }) => Promise.resolve(roles),
+      API_KEY: () => Promise.resolve(null),
+      EXTERNAL: () => Promise.resolve(null),
+    },
     clock,
   });
   const tokens = { verify: () => Promise.reject(new Error('not used')) };
-  return createContexts({
-    tokens,
-    apiKeys: { principalOf: tokens.verify },
-    standing,
-    checkOrigin: () => Promise.resolve(),
-    agents: createAgentCatalogue([]),
-  }).renewed;
+  return createContexts({ tokens, apiKeys: { principalOf: tokens.verify }, standing, agents: createAgentCatalogue([]) })
+    .renewed;
 }
 
 /** A socket with one subscription to which nothing is sent. */
@@ -238,7 +237,6 @@ const contextOf = (principal: Principal): RequestContext => ({
   requestId: 'request-1',
   identity: { principal, fault: null },
   namedTenant: null,
-  origin: null,
   ipAddress: null,
   userAgent: null,
   event: false,

@@ -64,7 +64,6 @@ describe('viewer', () => {
         limits: UNLIMITED,
         conversationRetentionDays: null,
         alertPercentages: null,
-        allowedOrigins: [],
         version: 1,
         createdAt: at,
         updatedAt: at,

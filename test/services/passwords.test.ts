@@ -94,7 +94,7 @@ describe('choosing a password with a token', () => {
     const { passwords, token, clock, administration, user, tenantId } = await open();
     const stranger = await open();
     const secret = token.split('.').at(-1)!;
-    const newer = await administration.invite({ email: user.email, name: 'Mia', roles: ['MEMBER'] });
+    const newer = await administration.invite({ email: user.email!, name: 'Mia', roles: ['MEMBER'] });
     const disabled = await administration.invite({ email: 'dan@x.example', name: 'Dan', roles: ['MEMBER'] });
     await administration.disable(disabled.user.id);
     const bad = [
@@ -127,11 +127,11 @@ describe('choosing a password with a token', () => {
     await passwords.accept({ token, password: PASSWORD });
     const isSignedIn = await beginSession();
     const reset = await administration.resetPassword(user.id);
-    expect((await users.findByEmail(user.email))?.passwordHash).toBe(`hash of ${PASSWORD}`);
+    expect((await users.findByEmail(user.email!))?.passwordHash).toBe(`hash of ${PASSWORD}`);
     expect(await isSignedIn()).toBe(true);
     await passwords.accept({ token: reset.token, password: OTHER });
     expect(await isSignedIn()).toBe(false);
-    expect((await users.findByEmail(user.email))?.passwordHash).toBe(`hash of ${OTHER}`);
+    expect((await users.findByEmail(user.email!))?.passwordHash).toBe(`hash of ${OTHER}`);
   });
 });
 
@@ -218,7 +218,7 @@ describe('changing one’s own password', () => {
       const opened = await open();
       const { passwords, token, tenantId, user, checkPassword, begun, sessions, origin, clock } = opened;
       await passwords.accept({ token, password: PASSWORD });
-      const known = await checkPassword({ tenant: tenantId, email: user.email, password: PASSWORD }, origin);
+      const known = await checkPassword({ tenant: tenantId, email: user.email!, password: PASSWORD }, origin);
       await act(opened);
       const late = await begun.begin(known, clock.now());
       expect(await sessions.accountOf(user.id, late.accessToken)).toBeNull();

@@ -17,6 +17,7 @@ function open() {
         return state.failing ? Promise.reject(new Error('the store is away')) : Promise.resolve(state.roles);
       }, clock),
       API_KEY: () => Promise.resolve(null),
+      EXTERNAL: () => Promise.resolve(null),
     },
     clock,
   });

@@ -18,7 +18,6 @@ const aTenant = (id: TenantId, more: Partial<Tenant> = {}): Tenant => ({
   features: [],
   conversationRetentionDays: null,
   alertPercentages: null,
-  allowedOrigins: [],
   version: 1,
   createdAt: AT,
   updatedAt: AT,

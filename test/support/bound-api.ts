@@ -41,7 +41,6 @@ export const tenantOf = (id: TenantId): Tenant => ({
   features: [],
   conversationRetentionDays: null,
   alertPercentages: null,
-  allowedOrigins: [],
   version: 1,
   createdAt: '2026-11-20T12:00:00.000Z',
   updatedAt: '2026-11-20T12:00:00.000Z',
@@ -99,7 +98,6 @@ export async function startBoundApi({
     adminPort: 0,
     socketBacklogBytes: 4_194_304,
     corsOrigins: [],
-    tls: null,
     trustedProxies: [],
     explorer: false,
     demoAccounts: [],
@@ -109,7 +107,10 @@ export async function startBoundApi({
     tokens: { verify: () => Promise.resolve(principal) },
     apiKeys: { principalOf: () => Promise.reject(apiKeyRefused()) },
     standing: createStanding({
-      rolesNow: { SESSION: remembered(rolesNow, clock), API_KEY: () => Promise.resolve(null) },
+      rolesNow: {
+        SESSION: remembered(rolesNow, clock),
+        ...{ API_KEY: () => Promise.resolve(null), EXTERNAL: () => Promise.resolve(null) },
+      },
       clock,
     }),
     jwks: { keys: [] },

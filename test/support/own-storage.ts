@@ -51,7 +51,6 @@ export async function startOwnStorage() {
           features: [],
           conversationRetentionDays: null,
           alertPercentages: null,
-          allowedOrigins: [],
           version: 1,
           createdAt: at,
           updatedAt: at,

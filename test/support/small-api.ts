@@ -3,7 +3,6 @@ import { createAgentCatalogue } from '../../src/agents/catalogue.ts';
 import type { Config } from '../../src/config.ts';
 import type { RequestContext } from '../../src/context.ts';
 import { createApollo } from '../../src/server/apollo.ts';
-import type { Patience, Tls } from '../../src/server/connections.ts';
 import { createHttpServer } from '../../src/server/http.ts';
 import { createContexts } from '../../src/server/request-context.ts';
 import { createExecution } from '../../src/server/operations/execution.ts';
@@ -21,8 +20,7 @@ export interface SmallApiOptions {
   readonly resolvers: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly checkReady?: () => Promise<void>;
   readonly clock?: Clock;
-  readonly tls?: Tls | null;
-  readonly patience?: Patience;
+  readonly corsOrigins?: readonly string[];
   readonly socketBacklogBytes?: number;
   readonly operationLimits?: Config['operationLimits'];
 }
@@ -36,8 +34,7 @@ export async function startSmallApi({
   resolvers,
   checkReady = () => Promise.resolve(),
   clock = systemClock,
-  tls = null,
-  patience,
+  corsOrigins = [],
   socketBacklogBytes = 4_194_304,
   operationLimits = testConfig().operationLimits,
 }: SmallApiOptions) {
@@ -47,13 +44,7 @@ export async function startSmallApi({
   const apiKeys = { principalOf: () => Promise.reject(apiKeyRefused()) };
   const agents = createAgentCatalogue([]);
   const standing = { check: () => Promise.resolve() };
-  const { contextOf, renewed } = createContexts({
-    tokens,
-    apiKeys,
-    standing,
-    checkOrigin: () => Promise.resolve(),
-    agents,
-  });
+  const { contextOf, renewed } = createContexts({ tokens, apiKeys, standing, agents });
   const execution = createExecution({ schema, introspection: false, ...operationLimits, log, clock });
   const account = { execution, log, clock, operationEnded: createOperationLog(log) };
   const subscriptions = createSubscriptionCounts(operationLimits.subscriptions);
@@ -63,8 +54,7 @@ export async function startSmallApi({
     apollo,
     contextOf,
     log,
-    tls,
-    ...(patience && { patience }),
+    corsOrigins,
     trustedProxies: [],
     explorer: false,
     demoAccounts: [],

@@ -10,6 +10,9 @@ import type { UsageRetention } from '../../usage/ports.ts';
 import { createAlertStore, createDueAlerts } from './alert-store.ts';
 import { createApiKeyStore } from './api-key-store.ts';
 import { createAuditTrails } from './audit-store.ts';
+import { createExternalUserStore } from './external-user-store.ts';
+import { createIssuerDirectory } from './issuer-directory.ts';
+import { createIssuerStore } from './issuer-store.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
 import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
@@ -137,6 +140,8 @@ export function createDynamoDb(options: DynamoDbOptions) {
       userDirectory: createUserDirectory(rows, cursors, clock),
       sessions: createSessionStore(rows),
       apiKeys: createApiKeyStore(rows),
+      issuers: createIssuerStore(rows),
+      externalUsers: createExternalUserStore(rows, clock),
       usage: createUsageStore({ tenantId, table: usage, keys }, { marked: markedHours, clock, kept }),
       quota: createQuotaStore({ tenantId, table: usage, keys }),
       alerts: createAlertStore({ tenantId, table: usage, keys }, cursors, clock),
@@ -148,6 +153,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
     forTenant,
     audit: tables.audit,
     tenants: createTenantDirectory(tables.app, createCursors(cursorSecret, PLATFORM)),
+    issuers: createIssuerDirectory(tables.app),
     due: createDueWorkStore(tables.app),
     dueHours: createDueHours(tables.usage),
     dueAlerts: createDueAlerts(tables.usage),

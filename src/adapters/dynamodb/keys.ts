@@ -72,6 +72,9 @@ export function tenantKeys(tenantId: TenantId) {
       PK: partition('E', hour, '0'),
       between: [join(from), join(to)] as const,
     }),
+    issuers: (): Key => key('ISSUERS', 'CFG'),
+    /** A sign-in with an issuer, by the name it has there. */
+    externalSignIn: (userId: string, name: string): Key => key(join(name), 'XS', userId),
     webhook: (): Key => key('WEBHOOK', 'CFG'),
     alert: (name: string): Key => key(join(name), 'AL'),
     /** Index attributes: alerts, newest first, by an id that sorts by time. */
@@ -159,6 +162,13 @@ export const parkedRowSince = (ms: number, key: Key) => {
 /** The directory of tenants. */
 export const directory = () => ({ PK: join('SYS', 'TENANTS') });
 export const directoryEntry = (tenantId: TenantId): Key => ({ ...directory(), SK: join(tenantId) });
+
+/** Whose an issuer is. What is one tenant's alone sorts before what several share. */
+export const issuerEntries = (issuer: string) => ({ PK: join('SYS', 'ISSUER', digest(issuer)) });
+export const issuerEntry = (issuer: string, claimValue: string | null): Key => ({
+  ...issuerEntries(issuer),
+  SK: claimValue === null ? 'D' : join('S', digest(claimValue)),
+});
 
 /** The directory of audit trails. */
 export const auditTrails = () => ({ PK: join('SYS', 'AUDIT') });

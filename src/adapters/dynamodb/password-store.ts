@@ -18,6 +18,7 @@ export function createPasswordStore(rows: TenantRows, clock: Clock): PasswordSto
       const row = await users.read(userId);
       if (!row?.tokenHash || row.state === 'DISABLED') return null;
       const { name, email, tokenHash: hash, tokenUntil: expiresAt = 0 } = row;
+      if (email === null) return null; // whoever chooses a password has an address to sign in with
       return { name, email, token: { hash, expiresAt } };
     },
     async redeem(userId, tokenHash, passwordHash) {

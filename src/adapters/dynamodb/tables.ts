@@ -30,6 +30,7 @@ const LISTED = [
   'name',
   'email',
   'roles',
+  'issuer',
   'agentId',
   'agentName',
   'lastSeq',

@@ -48,7 +48,8 @@ export function createUserDirectory(rows: TenantRows, cursors: Cursors, clock: C
   }
 
   async function writeStanding(row: UserRow, { roles, status }: Standing, version: number): Promise<UserRow | null> {
-    const state = status === 'ACTIVE' && row.passwordHash === undefined ? 'INVITED' : status;
+    const state =
+      status === 'ACTIVE' && row.passwordHash === undefined && row.issuer === undefined ? 'INVITED' : status;
     const token = state === 'DISABLED' ? ['tokenHash', 'tokenUntil'] : [];
     const changes = {
       set: { roles, roster: version, ...(state !== 'ACTIVE' && { state }) },
@@ -86,13 +87,14 @@ export function createUserDirectory(rows: TenantRows, cursors: Cursors, clock: C
       const more = found.length > size;
       const edges = found
         .slice(0, size)
-        .map((row) => ({ cursor: cursors.seal(LIST, `${row.email}#${row.id}`), node: accountOf(row) }));
+        .map((row) => ({ cursor: cursors.seal(LIST, `${row.email ?? ''}#${row.id}`), node: accountOf(row) }));
       return forward
         ? pageOf(edges, { hasNextPage: more, hasPreviousPage: cursor !== null })
         : pageOf(edges.reverse(), { hasNextPage: cursor !== null, hasPreviousPage: more });
     },
 
     invite({ id, name, email, roles }, token) {
+      if (email === null) throw new Error('Nobody is invited without an address.');
       return users.add({ id, name, email, roles, state: 'INVITED', ...tokenOf(token) }, clock.now());
     },
 
@@ -110,8 +112,11 @@ export function createUserDirectory(rows: TenantRows, cursors: Cursors, clock: C
         const user = accountOf(row);
         const wanted = next(user);
         if (JSON.stringify([wanted.roles, wanted.status]) === JSON.stringify([user.roles, user.status])) return user;
-        if (isActiveAdmin(user) && !isActiveAdmin(wanted) && !(await hasAnotherAdmin(roster, id))) return 'LAST_ADMIN';
-        const admin = wanted.roles.includes('TENANT_ADMIN') && wanted.status !== 'DISABLED';
+        // Whom an issuer makes an administrator it can take back at any time.
+        const isOwn = user.issuer === null;
+        if (isOwn && isActiveAdmin(user) && !isActiveAdmin(wanted) && !(await hasAnotherAdmin(roster, id)))
+          return 'LAST_ADMIN';
+        const admin = isOwn && wanted.roles.includes('TENANT_ADMIN') && wanted.status !== 'DISABLED';
         const version = await enterRoster(roster, id, admin);
         const written = version === null ? null : await writeStanding(row, wanted, version);
         if (written) return accountOf(written);

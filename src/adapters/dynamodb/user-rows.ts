@@ -12,7 +12,8 @@ import type { TenantRows } from './conversation-store.ts';
 export interface UserRow extends Item {
   readonly id: string;
   readonly name: string;
-  readonly email: string;
+  /** Null: the issuer does not say it. */
+  readonly email: string | null;
   readonly roles: readonly Role[];
   /** Left out: active. The lists show it. */
   readonly state?: 'INVITED' | 'DISABLED';
@@ -23,6 +24,10 @@ export interface UserRow extends Item {
   /** With this the user may choose a password once, until then. */
   readonly tokenHash?: string;
   readonly tokenUntil?: number;
+  /** Of somebody who comes with an issuer's tokens: who they are there, and when they first came. The lists show the issuer. */
+  readonly issuer?: string;
+  readonly subject?: string;
+  readonly createdAt?: string;
   /** The version of the roster that the roles and the state were written with; left out: before any change. */
   readonly roster?: number;
 }
@@ -36,9 +41,10 @@ interface AddressRow extends Item {
 const PENDING_MS = 5 * 60 * 1000;
 const ID_PREFIX = 'user-';
 
-export const userAccount = (tenantId: TenantId, { id, name, email, roles, state }: UserRow): UserAccount => ({
-  ...{ tenantId, id, name, email, roles, status: state ?? 'ACTIVE' },
-  createdAt: isoTime(ulidTime(id.slice(ID_PREFIX.length))),
+export const userAccount = (tenantId: TenantId, row: UserRow): UserAccount => ({
+  ...{ tenantId, id: row.id, name: row.name, email: row.email, roles: row.roles },
+  ...{ status: row.state ?? 'ACTIVE', issuer: row.issuer ?? null },
+  createdAt: row.createdAt ?? isoTime(ulidTime(row.id.slice(ID_PREFIX.length))),
 });
 
 /** Whoever is not disabled. */
@@ -47,7 +53,7 @@ export const ENABLED: Condition = anyOf(absent('state'), equals('state', 'INVITE
 /** Somebody who can sign in; null for who has not chosen a password yet. */
 export const accountOf = (row: UserRow): Account | null => {
   const { id, name, email, roles, state, passwordHash, credentialVersion } = row;
-  if (passwordHash === undefined) return null;
+  if (passwordHash === undefined || email === null) return null;
   const disabled = state === 'DISABLED' && { disabled: true };
   const version = credentialVersion !== undefined && { credentialVersion };
   return { userId: id, name, email, roles, passwordHash, ...disabled, ...version };
@@ -85,7 +91,7 @@ export function createUserRows({ table, keys }: TenantRows) {
     },
 
     /** Stores a user unless somebody else has the address. Doing it again finishes what a crash left half done. */
-    async add(user: UserRow, nowMs: number): Promise<boolean> {
+    async add(user: UserRow & { readonly email: string }, nowMs: number): Promise<boolean> {
       const { id, roles } = user;
       const email = normalisedEmail(user.email);
       // The address is taken first, for a while, and for good only once the user exists: a crash in between frees it again.
