@@ -1295,6 +1295,8 @@ export type Tenant = Node & {
   readonly __typename?: 'Tenant';
   /** The agents the tenant may call; the first one is the default. */
   readonly agents: ReadonlyArray<Agent>;
+  /** Origins of pages in a browser that may call the API with its users' tokens, beside those of the installation, e.g. `https://app.example.com`. */
+  readonly allowedOrigins: ReadonlyArray<Scalars['String']['output']>;
   /** How many days a conversation is kept after its last activity; null keeps it for ever. */
   readonly conversationRetentionDays: Maybe<Scalars['Int']['output']>;
   /** When the tenant was set up. */
@@ -1407,6 +1409,8 @@ export type TokenUsage = {
 export type UpdateTenantInput = {
   /** The agents the tenant may call, the default one first: the whole list. */
   readonly agentIds?: InputMaybe<ReadonlyArray<Scalars['String']['input']>>;
+  /** Origins of pages that may call the API with its users' tokens, e.g. `https://app.example.com`: the whole list, at most 100. */
+  readonly allowedOrigins?: InputMaybe<ReadonlyArray<Scalars['String']['input']>>;
   /** How many days a conversation is kept after its last activity, 1 to 3,652; null: for ever. It holds for those there are, too: what is older is hidden within 30 s and removed within the hour. */
   readonly conversationRetentionDays?: InputMaybe<Scalars['Int']['input']>;
   /** The `version` that the change is meant for: another one is `CONFLICT`. */
@@ -2504,6 +2508,7 @@ export type SubscriptionResolvers<ContextType = RequestContext, ParentType exten
 
 export type TenantResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Tenant'] = ResolversParentTypes['Tenant']> = {
   agents?: Resolver<ReadonlyArray<ResolversTypes['Agent']>, ParentType, ContextType>;
+  allowedOrigins?: Resolver<ReadonlyArray<ResolversTypes['String']>, ParentType, ContextType>;
   conversationRetentionDays?: Resolver<Maybe<ResolversTypes['Int']>, ParentType, ContextType>;
   createdAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
   features?: Resolver<ReadonlyArray<ResolversTypes['FeatureFlag']>, ParentType, ContextType>;

@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { AgentDefinition } from './agents/model.ts';
-import { httpEnvironment, operationLimitsOf, type OperationLimits } from './http-config.ts';
+import { corsOriginsOf, httpEnvironment, operationLimitsOf, tlsOf, type OperationLimits } from './http-config.ts';
 import { identityEnvironment, identityOf, type IdentityConfig } from './identity-config.ts';
 
 /** Everything the installation can set. The names, their meaning and their defaults are listed in `.env.example`. */
@@ -22,6 +22,8 @@ export interface Config extends IdentityConfig {
   readonly auditSpool: { readonly dir: string | null; readonly bytesMax: number };
   readonly logLevel: string;
   readonly corsOrigins: readonly string[];
+  /** The server's certificate and its key, in PEM; null: it speaks plain HTTP. */
+  readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly explorer: boolean;
   /** Whether everybody may read the schema; administrators and operators always may. */
   readonly introspection: boolean;
@@ -94,7 +96,6 @@ const environment = z.object({
   AUDIT_SPOOL_DIR: z.string().min(1).optional(),
   AUDIT_SPOOL_BYTES: whole(1_048_576, 2 ** 40, 268_435_456),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-  CORS_ORIGINS: z.string().default(''),
   EXPLORER: flag.optional(),
   INTROSPECTION: flag.optional(),
   SHUTDOWN_GRACE_MS: whole(0, 600_000, 10_000),
@@ -243,9 +244,8 @@ function derive(env: Environment, faults: string[]): Config {
     dataDir: folderOf(env.DATA_DIR),
     auditSpool: { dir: folderOf(env.AUDIT_SPOOL_DIR ?? join(env.DATA_DIR, 'audit')), bytesMax: env.AUDIT_SPOOL_BYTES },
     logLevel: env.LOG_LEVEL,
-    corsOrigins: env.CORS_ORIGINS.split(',')
-      .map((origin) => origin.trim())
-      .filter((origin) => origin !== ''),
+    corsOrigins: corsOriginsOf(env, faults),
+    tls: tlsOf(env, faults),
     explorer: env.EXPLORER ?? !production,
     introspection: env.INTROSPECTION ?? embedded,
     operationLimits: operationLimitsOf(env),

@@ -48,6 +48,8 @@ export interface RequestContext {
   readonly identity: Identity;
   /** The `x-tenant-id` of the request. */
   readonly namedTenant: string | null;
+  /** The origin of the page that sends it; null where none does, or one of this server's own. */
+  readonly origin: string | null;
   readonly ipAddress: string | null;
   readonly userAgent: string | null;
   /** Whether it is made for an event of a subscription, which was counted as a request when it was opened. */

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
 
 /** The names of `CostCeilings`. */
@@ -10,6 +12,9 @@ const whole = (min: number, max: number, byDefault: number) =>
   z.coerce.number().int().min(min).max(max).default(byDefault);
 
 export const httpEnvironment = {
+  CORS_ORIGINS: z.string().default(''),
+  TLS_CERT_FILE: z.string().min(1).optional(),
+  TLS_KEY_FILE: z.string().min(1).optional(),
   COST_CEILINGS: z
     .string()
     .regex(
@@ -47,3 +52,34 @@ export const operationLimitsOf = (env: HttpEnvironment) => ({
     perTenant: env.SUBSCRIPTIONS_PER_TENANT,
   },
 });
+
+/** Origins of pages, separated by commas, as browsers write them (RFC 6454, 6.2). */
+export function corsOriginsOf({ CORS_ORIGINS }: HttpEnvironment, faults: string[]): readonly string[] {
+  const origins = CORS_ORIGINS.split(',')
+    .map((origin) => origin.trim())
+    .filter((origin) => origin !== '');
+  if (
+    !origins.every(
+      (origin) => /^https?:[^*]+$/.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin,
+    )
+  )
+    faults.push('CORS_ORIGINS: write it like https://app.example.com,https://other.example.com, without paths');
+  return origins;
+}
+
+/** Null: the server speaks plain HTTP. What lies in the files is used as it is when the server starts. */
+export function tlsOf(
+  { TLS_CERT_FILE, TLS_KEY_FILE }: HttpEnvironment,
+  faults: string[],
+): { readonly cert: string; readonly key: string } | null {
+  if (TLS_CERT_FILE === undefined && TLS_KEY_FILE === undefined) return null;
+  try {
+    if (!TLS_CERT_FILE || !TLS_KEY_FILE) throw new Error('set TLS_CERT_FILE and TLS_KEY_FILE, or neither');
+    const tls = { cert: readFileSync(TLS_CERT_FILE, 'utf8'), key: readFileSync(TLS_KEY_FILE, 'utf8') };
+    createSecureContext(tls);
+    return tls;
+  } catch (error) {
+    faults.push(`TLS_CERT_FILE: ${(error as Error).message}`);
+    return null;
+  }
+}

@@ -111,6 +111,7 @@ export async function seedDemoData(deps: DemoDependencies): Promise<void> {
       features: [],
       conversationRetentionDays: null,
       alertPercentages: null,
+      allowedOrigins: [],
       version: 1,
       createdAt: at,
       updatedAt: at,

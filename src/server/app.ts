@@ -8,6 +8,7 @@ import type { ApiKeyAuthentication } from '../partners/authentication.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import { createAdminServer } from './admin.ts';
 import { createApollo } from './apollo.ts';
+import type { Tls } from './connections.ts';
 import type { DemoAccount } from './explorer.ts';
 import { serveExports } from './exports.ts';
 import type { CheckReady } from './health.ts';
@@ -15,6 +16,7 @@ import { createHttpServer } from './http.ts';
 import { listen } from './listen.ts';
 import { createOperationLog, type Logger, type OperationEnded } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import { createOriginCheck } from './origins.ts';
 import { createContexts, type TokenVerifier } from './request-context.ts';
 import { createExecution } from './operations/execution.ts';
 import type { OperationLimits } from './operations/limits.ts';
@@ -29,6 +31,7 @@ export interface AppOptions {
   readonly adminPort: number;
   readonly socketBacklogBytes: number;
   readonly corsOrigins: readonly string[];
+  readonly tls: Tls | null;
   readonly trustedProxies: readonly string[];
   readonly explorer: boolean;
   readonly demoAccounts: readonly DemoAccount[];
@@ -105,7 +108,8 @@ export async function startApp(options: AppOptions): Promise<App> {
 async function createApi(options: AppOptions, checkReady: CheckReady) {
   const { log, clock, introspection, metrics } = options;
   const schema = createSchema(options.binder);
-  const { contextOf, renewed } = createContexts(options);
+  const checkOrigin = createOriginCheck({ corsOrigins: options.corsOrigins, tenantOf: options.binder.tenantOf });
+  const { contextOf, renewed } = createContexts({ ...options, checkOrigin });
   const logOperation = createOperationLog(log);
   const operationEnded: OperationEnded = (context, operation) => {
     logOperation(context, operation);

@@ -3,7 +3,7 @@ import { AppError } from '../kernel/errors.ts';
 import { appErrorOf } from './format-error.ts';
 
 /** Refusals that will not change while the subscription lasts: the first one ends it. */
-const FINAL_CODES = ['UNAUTHENTICATED', 'FORBIDDEN', 'TENANT_INVALID', 'TENANT_SUSPENDED'];
+const FINAL_CODES = ['UNAUTHENTICATED', 'ORIGIN_NOT_ALLOWED', 'FORBIDDEN', 'TENANT_INVALID', 'TENANT_SUSPENDED'];
 
 /** An event that is lost is the end too: the reader would never know that one is missing. */
 const isFinal = ({ data, errors = [] }: ExecutionResult): boolean =>

@@ -63,6 +63,9 @@ const altairPolicy = (nonce: string, host: string): string =>
     "frame-ancestors 'none'",
   ].join('; ');
 
+/** Altair is megabytes, and changes with a release of this server only. */
+const ALTAIR_MAX_AGE_S = 600;
+
 /** Altair runs people's scripts in a worker of this kind: it may evaluate them, and they reach nobody. */
 const WORKER = /^worker-\w+\.js$/;
 const WORKER_POLICY = "default-src 'none'; script-src 'self' 'unsafe-eval'";
@@ -161,6 +164,9 @@ export function serveExplorer(app: FastifyInstance, accounts: readonly DemoAccou
     // The frame for scripts is for installations where no worker may evaluate: here it would only be one more page.
     if (!file?.isFile() || isSandboxFrame(path)) return reply.callNotFound();
     if (WORKER.test(basename(path))) void reply.header('content-security-policy', WORKER_POLICY);
-    return reply.type(mediaType(path)).send(createReadStream(path));
+    return reply
+      .header('cache-control', `public, max-age=${ALTAIR_MAX_AGE_S}`)
+      .type(mediaType(path))
+      .send(createReadStream(path));
   });
 }

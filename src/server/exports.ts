@@ -147,7 +147,6 @@ export function serveExports(app: FastifyInstance, options: ExportsOptions): voi
 
   app.get(PATH, { exposeHeadRoute: false }, async (request, reply) => {
     const context = await contextOf(senderOf(request), goneSignal(reply));
-    void reply.header('x-request-id', context.requestId).header('cache-control', 'no-store');
     try {
       const order = await orderOf(context, parametersOf(request));
       const pieces = await begun(order.tenant.exports.text(order.request, order.after));
@@ -158,7 +157,6 @@ export function serveExports(app: FastifyInstance, options: ExportsOptions): voi
       return reply
         .header('content-type', CONTENT_TYPES[order.request.format](order.after))
         .header('content-disposition', `attachment; filename="${fileName(order)}"`)
-        .header('x-content-type-options', 'nosniff')
         .send(body);
     } catch (error) {
       record(context, null, error);

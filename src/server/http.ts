@@ -1,17 +1,17 @@
-import cors from '@fastify/cors';
 import type { ApolloServer } from '@apollo/server';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { RequestContext } from '../context.ts';
+import { connectionOptions, type Patience, type Tls } from './connections.ts';
 import { serveExplorer, type DemoAccount } from './explorer.ts';
 import { serveHealth, type CheckReady } from './health.ts';
+import { addHeaders, requestIdOf } from './http-headers.ts';
 import type { Logger } from './log.ts';
 import { callerGone } from './operations/deadline.ts';
+import { foreignOrigin } from './origins.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
 
 const BODY_BYTES_MAX = 1024 * 1024;
-/** How long a client may take to send a whole request: a slow one must not hold a connection for ever. */
-const REQUEST_TIMEOUT_MS = 30_000;
 /** How long whoever verifies our tokens may go on with the keys they have. A new key is published that long before it signs. */
 const JWKS_MAX_AGE_S = 300;
 
@@ -19,12 +19,14 @@ export interface HttpOptions {
   readonly apollo: ApolloServer<RequestContext>;
   readonly contextOf: ContextBuilder;
   readonly log: Logger;
-  readonly corsOrigins: readonly string[];
   readonly explorer: boolean;
   readonly demoAccounts: readonly DemoAccount[];
   readonly checkReady: CheckReady;
   readonly jwks: object;
   readonly trustedProxies: readonly string[];
+  /** Null: it speaks plain HTTP. */
+  readonly tls: Tls | null;
+  readonly patience?: Patience;
 }
 
 const header = (request: FastifyRequest, name: string): string | null => {
@@ -36,7 +38,8 @@ export const senderOf = (request: FastifyRequest): Sender => ({
   authorization: header(request, 'authorization'),
   apiKey: header(request, 'x-api-key'),
   tenant: header(request, 'x-tenant-id'),
-  requestId: header(request, 'x-request-id'),
+  requestId: request.id,
+  origin: foreignOrigin(request.headers.origin, request.host),
   ipAddress: request.ip,
   userAgent: header(request, 'user-agent'),
 });
@@ -52,49 +55,37 @@ export function goneSignal({ raw }: FastifyReply): AbortSignal {
 const refusal = (message: string) => ({ errors: [{ message, extensions: { code: 'BAD_REQUEST' } }] });
 
 export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
-  const { apollo, contextOf, log, corsOrigins, explorer, checkReady, jwks, trustedProxies } = options;
+  const { apollo, contextOf, log, explorer, checkReady, jwks, trustedProxies, tls } = options;
   const app = fastify({
+    ...connectionOptions(tls, options.patience),
     bodyLimit: BODY_BYTES_MAX,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    genReqId: ({ headers }) => requestIdOf(headers['x-request-id']),
+    requestIdHeader: false,
     forceCloseConnections: 'idle',
     logger: false,
     trustProxy: [...trustedProxies],
     // An address that cannot be decoded has no route whose types the reply could have.
-    frameworkErrors: (error, _request, reply: FastifyReply) =>
-      void reply.code(error.statusCode ?? 400).send(refusal(error.message)),
+    frameworkErrors: (error, { id }, reply: FastifyReply) =>
+      void reply
+        .code(error.statusCode ?? 400)
+        .header('x-request-id', id)
+        .send(refusal(error.message)),
   });
 
-  app.setErrorHandler<FastifyError>((error, _request, reply) => {
+  app.setErrorHandler<FastifyError>((error, request, reply) => {
     const status = error.statusCode ?? 500;
-    if (status >= 500) log.error({ err: error }, 'http error');
+    if (status >= 500) log.error({ err: error, requestId: request.id }, 'http error');
     return reply.code(status).send(refusal(status >= 500 ? 'Something went wrong on our side.' : error.message));
   });
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(refusal('There is nothing at this address.')));
 
-  if (corsOrigins.length > 0) {
-    await app.register(cors, {
-      origin: [...corsOrigins],
-      allowedHeaders: [
-        'authorization',
-        'x-api-key',
-        'content-type',
-        'x-tenant-id',
-        'x-request-id',
-        'apollo-require-preflight',
-      ],
-      exposedHeaders: ['x-request-id', 'retry-after', 'content-disposition'],
-    });
-  }
+  await addHeaders(app, { https: tls !== null });
 
   app.route({
     method: ['GET', 'POST'],
     url: '/graphql',
     handler: fastifyApolloHandler(apollo, {
-      async context(request, reply) {
-        const context = await contextOf(senderOf(request), goneSignal(reply));
-        void reply.header('x-request-id', context.requestId).header('cache-control', 'no-store');
-        return context;
-      },
+      context: (request, reply) => contextOf(senderOf(request), goneSignal(reply)),
     }),
   });
   serveHealth(app, checkReady, log);

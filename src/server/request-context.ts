@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { AgentCatalogue } from '../agents/catalogue.ts';
 import type { Origin } from '../auth/ports.ts';
 import type { Standing } from '../auth/standing.ts';
@@ -6,13 +5,16 @@ import type { Identity, RequestContext } from '../context.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { ApiKeyAuthentication } from '../partners/authentication.ts';
 import type { Principal } from '../tenancy/principal.ts';
+import type { OriginCheck } from './origins.ts';
 
 /** What a request says of its sender, over HTTP in headers and over a WebSocket in the payload of `connection_init`. */
 export interface Sender {
   readonly authorization: string | null;
   readonly apiKey: string | null;
   readonly tenant: string | null;
-  readonly requestId: string | null;
+  readonly requestId: string;
+  /** Of the page that sends it; null where none does, or one of this server's own. */
+  readonly origin: string | null;
   readonly ipAddress: string | null;
   readonly userAgent: string | null;
 }
@@ -26,8 +28,6 @@ export type ContextRenewal = (context: RequestContext) => Promise<RequestContext
 /** An access token of ours has well under 2,000 characters; what is longer is not worth verifying. */
 const TOKEN_CHARACTERS_MAX = 8_192;
 const BEARER = /^Bearer +(\S+) *$/i;
-/** What is taken over from a client or proxy as the id of a request, to be found again in the log. */
-const REQUEST_ID = /^[\w.-]{8,64}$/;
 
 const invalid = (): AppError =>
   new AppError('UNAUTHENTICATED', 'The authorization header must be `Bearer <access token>`.');
@@ -45,10 +45,11 @@ export interface ContextOptions {
   readonly tokens: TokenVerifier;
   readonly apiKeys: Pick<ApiKeyAuthentication, 'principalOf'>;
   readonly standing: Standing;
+  readonly checkOrigin: OriginCheck;
   readonly agents: AgentCatalogue;
 }
 
-export function createContexts({ tokens, apiKeys, standing, agents }: ContextOptions): {
+export function createContexts({ tokens, apiKeys, standing, checkOrigin, agents }: ContextOptions): {
   readonly contextOf: ContextBuilder;
   readonly renewed: ContextRenewal;
 } {
@@ -67,11 +68,15 @@ export function createContexts({ tokens, apiKeys, standing, agents }: ContextOpt
   }
 
   /** Who somebody is, if what they prove it with still counts. */
-  async function identify(prove: () => Principal | Promise<Principal> | null): Promise<Identity> {
+  async function identify(
+    prove: () => Principal | Promise<Principal> | null,
+    origin: string | null,
+  ): Promise<Identity> {
     try {
       const principal = await prove();
       if (principal === null) return { principal: null, fault: null };
       await standing.check(principal);
+      await checkOrigin(principal, origin);
       return { principal, fault: null };
     } catch (error) {
       return { principal: null, fault: error instanceof Error ? error : new Error(String(error)) };
@@ -80,9 +85,10 @@ export function createContexts({ tokens, apiKeys, standing, agents }: ContextOpt
 
   return {
     contextOf: async (sender, gone) => ({
-      requestId: sender.requestId !== null && REQUEST_ID.test(sender.requestId) ? sender.requestId : randomUUID(),
-      identity: await identify(() => principalOf(sender)),
+      requestId: sender.requestId,
+      identity: await identify(() => principalOf(sender), sender.origin),
       namedTenant: sender.tenant,
+      origin: sender.origin,
       ipAddress: sender.ipAddress,
       userAgent: sender.userAgent,
       event: false,
@@ -92,7 +98,7 @@ export function createContexts({ tokens, apiKeys, standing, agents }: ContextOpt
     }),
     async renewed(context) {
       const { principal } = context.identity;
-      return principal ? { ...context, identity: await identify(() => principal) } : { ...context };
+      return principal ? { ...context, identity: await identify(() => principal, context.origin) } : { ...context };
     },
   };
 }

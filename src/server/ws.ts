@@ -11,6 +11,7 @@ import { AppError } from '../kernel/errors.ts';
 import type { Logger } from './log.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
 import { callerGone } from './operations/deadline.ts';
+import { foreignOrigin } from './origins.ts';
 import { attachSocket } from './socket-adapter.ts';
 import { createBacklogLimit } from './socket-backlog.ts';
 import {
@@ -85,6 +86,13 @@ const text = (value: unknown): string | null => (typeof value === 'string' ? val
 
 type Trust = ReturnType<typeof proxyAddress.compile>;
 
+/** The host that the client asked for: what a trusted proxy says it was, as for HTTP. */
+function hostOf({ socket, headers }: IncomingMessage, trusts: Trust): string | undefined {
+  const forwarded = text(headers['x-forwarded-host']);
+  const proxied = forwarded !== null && socket.remoteAddress !== undefined && trusts(socket.remoteAddress, 0);
+  return proxied ? forwarded.split(',').at(-1)?.trim() : headers.host;
+}
+
 /** Who opens a socket. The names in the payload are those of the HTTP headers, in any letter case. */
 function senderOf(payload: Readonly<Record<string, unknown>>, request: IncomingMessage, trusts: Trust): Sender {
   const given = Object.fromEntries(Object.entries(payload).map(([name, value]) => [name.toLowerCase(), value]));
@@ -92,7 +100,8 @@ function senderOf(payload: Readonly<Record<string, unknown>>, request: IncomingM
     authorization: text(given['authorization']),
     apiKey: text(given['x-api-key']),
     tenant: text(given['x-tenant-id']),
-    requestId: null,
+    requestId: randomUUID(),
+    origin: foreignOrigin(request.headers.origin, hostOf(request, trusts)),
     ipAddress: proxyAddress(request, trusts),
     userAgent: request.headers['user-agent'] ?? null,
   };

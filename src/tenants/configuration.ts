@@ -8,6 +8,7 @@ import {
   checkAgentIds,
   checkFeatures,
   checkKnowledgeBaseIds,
+  checkOrigins,
   checkRetentionDays,
   mergeLimits,
   type LimitsInput,
@@ -21,6 +22,7 @@ export interface UpdateTenant {
   readonly knowledgeBaseIds?: readonly string[] | null | undefined;
   readonly limits?: LimitsInput | null | undefined;
   readonly features?: readonly FeatureFlag[] | null | undefined;
+  readonly allowedOrigins?: readonly string[] | null | undefined;
   /** Null keeps conversations for ever. */
   readonly conversationRetentionDays?: number | null | undefined;
   readonly expectedVersion?: number | null | undefined;
@@ -45,7 +47,7 @@ export interface ConfigurationDependencies {
 }
 
 /** Fields that are left out, not set to nothing: an explicit null could be meant as "all of it" or as "none". */
-const NEVER_NULL = ['name', 'agentIds', 'knowledgeBaseIds', 'limits', 'features'] as const;
+const NEVER_NULL = ['name', 'agentIds', 'knowledgeBaseIds', 'limits', 'features', 'allowedOrigins'] as const;
 /** What costs the installation, or opens data to the tenant. */
 const FOR_OPERATORS = ['agentIds', 'knowledgeBaseIds', 'limits'] as const;
 
@@ -58,6 +60,7 @@ export function createTenantConfiguration(deps: ConfigurationDependencies): Tena
     const agentIds = input.agentIds && checkAgentIds(input.agentIds, agents);
     const knowledgeBaseIds = input.knowledgeBaseIds && checkKnowledgeBaseIds(input.knowledgeBaseIds);
     const features = input.features && checkFeatures(input.features);
+    const allowedOrigins = input.allowedOrigins && checkOrigins(input.allowedOrigins);
     const days = input.conversationRetentionDays;
     if (days !== undefined) checkRetentionDays(days);
     mergeLimits(UNLIMITED, input.limits ?? {});
@@ -68,6 +71,7 @@ export function createTenantConfiguration(deps: ConfigurationDependencies): Tena
       knowledgeBaseIds: knowledgeBaseIds ?? current.knowledgeBaseIds,
       limits: mergeLimits(current.limits, input.limits ?? {}),
       features: features ?? current.features,
+      allowedOrigins: allowedOrigins ?? current.allowedOrigins,
       conversationRetentionDays: days === undefined ? current.conversationRetentionDays : days,
     });
   }

@@ -8,6 +8,7 @@ const LIST_MAX = 100;
 export const RETENTION_DAYS_MAX = 3_652;
 /** Amazon Bedrock: `knowledgeBaseId` of Retrieve. */
 const KNOWLEDGE_BASE_ID = /^[0-9a-zA-Z]{10}$/;
+const ORIGIN_CHARACTERS_MAX = 300;
 const FEATURE_NAME = /^[A-Za-z][\w.-]{0,63}$/;
 
 /** Limits of an input: one left out, or undefined, says nothing; null means unlimited. */
@@ -70,6 +71,21 @@ export function checkFeatures(features: readonly FeatureFlag[]): readonly Featur
     throw badInput('A feature is named by 1 to 64 letters, digits, `_`, `.` and `-`, a letter first.', 'features');
   }
   return features.map(({ name, enabled }) => ({ name, enabled }));
+}
+
+/** As browsers write it: scheme, host and, unless it is the scheme's own, port (RFC 6454, 6.2). */
+const isOrigin = (text: string): boolean =>
+  /^https?:[^*]+$/.test(text) &&
+  URL.canParse(text) &&
+  new URL(text).origin === text &&
+  text.length <= ORIGIN_CHARACTERS_MAX;
+
+/** @throws BAD_USER_INPUT */
+export function checkOrigins(origins: readonly string[]): readonly string[] {
+  checkList(origins, 'allowedOrigins');
+  if (!origins.every(isOrigin))
+    throw badInput('Write an origin like https://app.example.com: no path, no wildcard.', 'allowedOrigins');
+  return origins;
 }
 
 /** @throws BAD_USER_INPUT */

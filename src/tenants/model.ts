@@ -36,6 +36,8 @@ export interface Tenant {
   /** Percentages of its token limits at which it is alerted; null: those of the installation. */
   readonly alertPercentages: readonly number[] | null;
   readonly features: readonly FeatureFlag[];
+  /** Origins of pages that may call the API for its users, beside those of the installation. */
+  readonly allowedOrigins: readonly string[];
   /** How long a conversation is kept after its last activity, in days; null keeps it for ever. */
   readonly conversationRetentionDays: number | null;
   readonly createdAt: string;

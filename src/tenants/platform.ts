@@ -92,7 +92,7 @@ export function createPlatformService(deps: PlatformDependencies): PlatformServi
     const at = isoTime(clock.now());
     return {
       ...{ id, name, status: 'ACTIVE', agentIds, knowledgeBaseIds, limits, features: [], conversationRetentionDays },
-      ...{ alertPercentages: null, createdAt: at, updatedAt: at, version: 1 },
+      ...{ alertPercentages: null, allowedOrigins: [], createdAt: at, updatedAt: at, version: 1 },
     };
   }
 

@@ -116,7 +116,9 @@ export const PLACES: readonly Place[] = [
       ],
       ...['@apollo/server', '@apollo/server/*', '@apollo/server/plugin/disabled', '@as-integrations/fastify'],
       ...[
+        '@fastify/compress',
         '@fastify/cors',
+        '@fastify/helmet',
         '@fastify/proxy-addr',
         '@graphql-tools/schema',
         '@graphql-tools/utils',

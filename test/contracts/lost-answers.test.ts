@@ -171,6 +171,7 @@ onEveryEngine('A conditional write whose answer was lost', (storage) => {
         features: [],
         conversationRetentionDays: null,
         alertPercentages: null,
+        allowedOrigins: [],
         version: 1,
         createdAt: AT,
         updatedAt: AT,

@@ -15,6 +15,7 @@ onEveryEngine('TenantDirectory', (storage) => {
     features: [{ name: 'beta', enabled: true }],
     conversationRetentionDays: 30,
     alertPercentages: [50, 100],
+    allowedOrigins: ['https://app.example'],
     version: 1,
     createdAt: AT,
     updatedAt: AT,

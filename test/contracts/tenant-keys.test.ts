@@ -66,6 +66,7 @@ onEveryEngine('Keys', (storage) => {
       features: [],
       conversationRetentionDays: null,
       alertPercentages: null,
+      allowedOrigins: [],
       version: 1,
       createdAt: AT,
       updatedAt: AT,

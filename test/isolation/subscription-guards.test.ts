@@ -151,8 +151,13 @@ function renewedBy(clock: TestClock) {
     clock,
   });
   const tokens = { verify: () => Promise.reject(new Error('not used')) };
-  return createContexts({ tokens, apiKeys: { principalOf: tokens.verify }, standing, agents: createAgentCatalogue([]) })
-    .renewed;
+  return createContexts({
+    tokens,
+    apiKeys: { principalOf: tokens.verify },
+    standing,
+    checkOrigin: () => Promise.resolve(),
+    agents: createAgentCatalogue([]),
+  }).renewed;
 }
 
 /** A socket with one subscription to which nothing is sent. */
@@ -237,6 +242,7 @@ const contextOf = (principal: Principal): RequestContext => ({
   requestId: 'request-1',
   identity: { principal, fault: null },
   namedTenant: null,
+  origin: null,
   ipAddress: null,
   userAgent: null,
   event: false,

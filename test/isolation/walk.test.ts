@@ -76,6 +76,7 @@ const PLAIN: Plain = {
   'String adminName': 'Mallory',
   'String agentIds': 'support',
   'String knowledgeBaseIds': 'KBSUPPORT1',
+  'String allowedOrigins': 'https://app.example',
   'Int requestsPerMinute': 1,
   'Int pointsPerMinute': 1,
   'Int concurrentGenerations': 1,

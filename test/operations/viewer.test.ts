@@ -64,6 +64,7 @@ describe('viewer', () => {
         limits: UNLIMITED,
         conversationRetentionDays: null,
         alertPercentages: null,
+        allowedOrigins: [],
         version: 1,
         createdAt: at,
         updatedAt: at,

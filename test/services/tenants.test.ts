@@ -18,6 +18,7 @@ const aTenant = (id: TenantId, more: Partial<Tenant> = {}): Tenant => ({
   features: [],
   conversationRetentionDays: null,
   alertPercentages: null,
+  allowedOrigins: [],
   version: 1,
   createdAt: AT,
   updatedAt: AT,

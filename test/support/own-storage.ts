@@ -51,6 +51,7 @@ export async function startOwnStorage() {
           features: [],
           conversationRetentionDays: null,
           alertPercentages: null,
+          allowedOrigins: [],
           version: 1,
           createdAt: at,
           updatedAt: at,

@@ -16,7 +16,7 @@ export interface RawRequest {
   readonly path?: string;
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sent as it is; anything but a string as JSON. */
+  /** Sent as it is; anything but a string or bytes as JSON. */
   readonly body?: unknown;
 }
 
@@ -41,7 +41,8 @@ export function rawHttp(url: string) {
     const all = new Headers({ ...(body !== undefined && { 'content-type': 'application/json' }), ...headers });
     if (all.get('content-type') === '') all.delete('content-type');
     // A string would bring a content type of its own.
-    const bytes = body === undefined ? null : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    const bytes = body === undefined ? null : Buffer.isBuffer(body) ? body : Buffer.from(text);
     return answerOf(await fetch(url + path, { method, headers: all, body: bytes, redirect: 'manual' }));
   }
 

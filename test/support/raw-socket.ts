@@ -27,8 +27,9 @@ export interface RawSocket {
 export async function openSocket(
   url: string,
   protocols: string | string[] = 'graphql-transport-ws',
+  options: WebSocket.ClientOptions = {},
 ): Promise<RawSocket> {
-  const socket = new WebSocket(url, protocols);
+  const socket = new WebSocket(url, protocols, options);
   const messages = createEventQueue<SocketMessage>({ onEnd: () => {} });
   socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString('utf8')) as SocketMessage));
   const closed = new Promise<{ code: number; reason: string }>((resolve) => {

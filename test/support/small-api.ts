@@ -3,6 +3,7 @@ import { createAgentCatalogue } from '../../src/agents/catalogue.ts';
 import type { Config } from '../../src/config.ts';
 import type { RequestContext } from '../../src/context.ts';
 import { createApollo } from '../../src/server/apollo.ts';
+import type { Patience, Tls } from '../../src/server/connections.ts';
 import { createHttpServer } from '../../src/server/http.ts';
 import { createContexts } from '../../src/server/request-context.ts';
 import { createExecution } from '../../src/server/operations/execution.ts';
@@ -20,7 +21,8 @@ export interface SmallApiOptions {
   readonly resolvers: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly checkReady?: () => Promise<void>;
   readonly clock?: Clock;
-  readonly corsOrigins?: readonly string[];
+  readonly tls?: Tls | null;
+  readonly patience?: Patience;
   readonly socketBacklogBytes?: number;
   readonly operationLimits?: Config['operationLimits'];
 }
@@ -34,7 +36,8 @@ export async function startSmallApi({
   resolvers,
   checkReady = () => Promise.resolve(),
   clock = systemClock,
-  corsOrigins = [],
+  tls = null,
+  patience,
   socketBacklogBytes = 4_194_304,
   operationLimits = testConfig().operationLimits,
 }: SmallApiOptions) {
@@ -44,7 +47,13 @@ export async function startSmallApi({
   const apiKeys = { principalOf: () => Promise.reject(apiKeyRefused()) };
   const agents = createAgentCatalogue([]);
   const standing = { check: () => Promise.resolve() };
-  const { contextOf, renewed } = createContexts({ tokens, apiKeys, standing, agents });
+  const { contextOf, renewed } = createContexts({
+    tokens,
+    apiKeys,
+    standing,
+    checkOrigin: () => Promise.resolve(),
+    agents,
+  });
   const execution = createExecution({ schema, introspection: false, ...operationLimits, log, clock });
   const account = { execution, log, clock, operationEnded: createOperationLog(log) };
   const subscriptions = createSubscriptionCounts(operationLimits.subscriptions);
@@ -54,7 +63,8 @@ export async function startSmallApi({
     apollo,
     contextOf,
     log,
-    corsOrigins,
+    tls,
+    ...(patience && { patience }),
     trustedProxies: [],
     explorer: false,
     demoAccounts: [],

@@ -1,5 +1,9 @@
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { RECHECK_EVERY_MS } from '../../src/server/ws.ts';
+import { createTestClock } from '../support/clock.ts';
 import { GRAPHQL_RESPONSE, rawHttp, type RawAnswer, type RawRequest } from '../support/raw-http.ts';
+import { openSocket } from '../support/raw-socket.ts';
 import { startSmallApi } from '../support/small-api.ts';
 import { startWorld, type World } from '../support/world.ts';
 
@@ -173,41 +177,167 @@ describe('x-request-id', () => {
   });
 });
 
-describe('CORS', () => {
-  const ORIGIN = 'https://app.example';
+describe('every answer', () => {
+  const answers = () =>
+    Promise.all([
+      http.post(QUERY, {}, member()),
+      http.post('{'),
+      http.send({ body: 'x', headers: { 'content-type': 'text/plain' } }),
+      http.get('/nothing'),
+      http.get('/livez'),
+      http.get('/exports/usage'),
+      http.get('/graphql%zz'),
+    ]);
+
+  it("has an id, is no page to anybody, and is nobody's to keep", async () => {
+    for (const { headers, status } of await answers()) {
+      expect(headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+      if (status === 400 && headers.get('content-security-policy') === null) continue; // no address at all: see below
+      expect(headers.get('content-security-policy')).toBe("default-src 'none';frame-ancestors 'none'");
+      expect(headers.get('x-content-type-options')).toBe('nosniff');
+      expect(headers.get('x-frame-options')).toBe('DENY');
+      expect(headers.get('referrer-policy')).toBe('no-referrer');
+      expect(headers.get('cache-control')).toBe('no-store');
+      expect(headers.get('x-powered-by')).toBeNull();
+      expect(headers.get('server')).toBeNull();
+      expect(headers.get('strict-transport-security')).toBeNull();
+    }
+  });
+
+  it('but public keys, which may be kept for a while', async () => {
+    expect((await http.get('/.well-known/jwks.json')).headers.get('cache-control')).toBe('public, max-age=300');
+  });
+});
+
+describe('pages of other origins', () => {
+  const ACME = 'https://app.acme.example';
+  const INSTALLATION = 'https://console.example';
+  const ALLOW = 'mutation($o: [String!]) { updateTenant(input: { allowedOrigins: $o }) { tenant { allowedOrigins } } }';
+  const WHO = '{ viewer { tenant { id } } }';
   const preflight = (origin: string): RawRequest => ({
     method: 'OPTIONS',
     headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' },
   });
+  let there: ReturnType<typeof rawHttp>;
+  let open: World;
+  const clock = createTestClock(Date.now());
+  beforeAll(async () => {
+    open = await startWorld({ clock, config: { corsOrigins: [INSTALLATION], trustedProxies: ['127.0.0.1'] } });
+    there = rawHttp(open.url);
+    const { data } = await open.acme.admin.run(ALLOW, { o: [ACME] });
+    expect(data.updateTenant.tenant.allowedOrigins).toEqual([ACME]);
+  });
+  afterAll(() => open.stop());
+  const asked = (who: { readonly token: string | null }, origin: string, more: Record<string, string> = {}) =>
+    there.post(WHO, {}, { authorization: `Bearer ${who.token}`, origin, ...more });
 
-  it('is off unless it is configured', async () => {
-    for (const request of [preflight(ORIGIN), { body: { query: QUERY }, headers: { ...member(), origin: ORIGIN } }]) {
-      const { headers } = await http.send(request);
-      expect([...headers.keys()].filter((name) => name.startsWith('access-control-'))).toEqual([]);
-    }
+  it('hear the same before they have said who they are, whether a tenant knows them or not', async () => {
+    const [listed, ours, unknown] = await Promise.all(
+      [ACME, INSTALLATION, 'https://evil.example'].map(async (origin) => {
+        const { status, headers } = await there.send(preflight(origin));
+        expect(headers.get('access-control-allow-origin')).toBe(origin);
+        expect(headers.get('access-control-allow-credentials')).toBeNull();
+        const said = Object.fromEntries(headers);
+        for (const name of ['access-control-allow-origin', 'x-request-id', 'date']) delete said[name];
+        return { status, said };
+      }),
+    );
+    expect(listed?.status).toBe(204);
+    expect(listed?.said['vary']?.toLowerCase()).toContain('origin');
+    expect([ours, unknown]).toEqual([listed, listed]);
   });
 
-  it('admits the listed origins, and no other', async () => {
-    const open = await startWorld({ config: { corsOrigins: [ORIGIN, 'https://other.example'] } });
-    try {
-      const there = rawHttp(open.url);
-      const listed = await there.send(preflight(ORIGIN));
-      expect(listed.status).toBe(204);
-      expect(listed.headers.get('access-control-allow-origin')).toBe(ORIGIN);
-      expect(listed.headers.get('access-control-allow-headers')).toContain('authorization');
-      expect(listed.headers.get('access-control-allow-credentials')).toBeNull();
-      const query = await there.send({ body: { query: QUERY }, headers: { origin: ORIGIN } });
-      expect(query.headers.get('access-control-allow-origin')).toBe(ORIGIN);
-      expect(query.headers.get('vary')?.toLowerCase()).toContain('origin');
+  it('may use the tokens of the tenant that lists them, and all those of the installation', async () => {
+    expect((await asked(open.acme.member, ACME)).body.data.viewer.tenant.id).toBe('acme');
+    expect((await asked(open.globex.member, INSTALLATION)).body.data.viewer.tenant.id).toBe('globex');
+    expect((await asked(open.operator, INSTALLATION)).body.data).toEqual({ viewer: { tenant: null } });
+  });
 
-      for (const origin of ['https://app.example.evil.example', 'http://app.example', 'null', 'https://APP.example.']) {
-        const refused = await there.send(preflight(origin));
-        expect(refused.headers.get('access-control-allow-origin')).not.toBe(origin);
-        expect(refused.headers.get('access-control-allow-origin')).not.toBe('*');
-      }
-    } finally {
-      await open.stop();
+  it.each([
+    ["another tenant's", ACME],
+    ['one that only looks alike', `${ACME}.evil.example`],
+    ['another scheme', ACME.replace('https', 'http')],
+    ['a page without an origin', 'null'],
+    ['what is no origin', '*'],
+  ])('ORIGIN_NOT_ALLOWED for all others, with the refusal for them to read: %s', async (_name, origin) => {
+    const refused = await asked(open.globex.member, origin);
+    expect(refused).toMatchObject({ status: 403, code: 'ORIGIN_NOT_ALLOWED' });
+    expect(refused.headers.get('access-control-allow-origin')).toBe(origin);
+    expect((await asked(open.operator, origin)).code).toBe('ORIGIN_NOT_ALLOWED');
+    const download = { authorization: `Bearer ${open.globex.admin.token}`, origin };
+    expect((await there.get('/exports/usage', download)).code).toBe('ORIGIN_NOT_ALLOWED');
+  });
+
+  it('of this very server need no permission, also where a proxy speaks for it', async () => {
+    expect((await asked(open.acme.member, open.url)).status).toBe(200);
+    const proxied = { 'x-forwarded-host': 'api.example' };
+    expect((await asked(open.acme.member, 'https://api.example', proxied)).status).toBe(200);
+    const liar = { authorization: `Bearer ${world.acme.member.token}`, origin: 'https://api.example', ...proxied };
+    expect((await http.post(WHO, {}, liar)).code).toBe('ORIGIN_NOT_ALLOWED');
+  });
+
+  it('are not let in by a WebSocket either', async () => {
+    const ends = async (origin: string) => {
+      const socket = await openSocket(open.wsUrl, 'graphql-transport-ws', { origin });
+      const hello = socket.init({ authorization: `Bearer ${open.acme.member.token}` }).then(
+        () => socket.socket.close(1000),
+        () => {},
+      );
+      const [{ code }] = await Promise.all([socket.closed, hello]);
+      return code;
+    };
+    expect([await ends(ACME), await ends('https://evil.example')]).toEqual([1000, 4403]);
+  });
+
+  it('that are taken off the list are refused from then on, and their sockets are closed', async () => {
+    const socket = await openSocket(open.wsUrl, 'graphql-transport-ws', { origin: ACME });
+    await socket.init({ authorization: `Bearer ${open.acme.member.token}` });
+    await open.acme.admin.run(ALLOW, { o: [] });
+    await clock.advance(RECHECK_EVERY_MS);
+    expect((await socket.closed).code).toBe(4403);
+    expect((await asked(open.acme.member, ACME)).code).toBe('ORIGIN_NOT_ALLOWED');
+  });
+
+  it.each([
+    'https://app.example/',
+    'app.example',
+    '*',
+    'https://*.example',
+    'ftp://app.example',
+    'https://App.example',
+  ])('are listed as browsers write them: not %s', async (origin) => {
+    const { errors } = await open.globex.admin.run(ALLOW, { o: [origin] });
+    expect(errors[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field: 'allowedOrigins' });
+  });
+});
+
+describe('compression', () => {
+  const TYPES = '{ __schema { types { name description } } }';
+  const admin = () => ({ authorization: `Bearer ${world.acme.admin.token}` });
+
+  it('makes large answers small for whoever understands it', async () => {
+    for (const accept of ['application/json', GRAPHQL_RESPONSE]) {
+      const answer = await http.post(TYPES, {}, { ...admin(), accept, 'accept-encoding': 'gzip' });
+      expect(answer.headers.get('content-encoding')).toBe('gzip');
+      expect(answer.headers.get('vary')?.toLowerCase()).toContain('accept-encoding');
+      expect(answer.body.data.__schema.types.length).toBeGreaterThan(50);
     }
+    const plain = await http.post(TYPES, {}, { ...admin(), 'accept-encoding': 'identity' });
+    expect(plain.headers.get('content-encoding')).toBeNull();
+  });
+
+  it('leaves small answers and streams as they are', async () => {
+    const gzip = { ...admin(), 'accept-encoding': 'gzip' };
+    expect((await http.post(QUERY, {}, gzip)).headers.get('content-encoding')).toBeNull();
+    const period = 'start=2026-11-01T00:00:00Z&end=2026-11-02T00:00:00Z&format=jsonl';
+    const download = await http.get(`/exports/usage?${period}`, gzip);
+    expect(download.status).toBe(200);
+    expect(download.headers.get('content-encoding')).toBeNull();
+  });
+
+  it('of a request is not read: what it would unfold to is not known', async () => {
+    const body = gzipSync(JSON.stringify({ query: QUERY }));
+    expectRefusal(await http.send({ body, headers: { 'content-encoding': 'gzip' } }), 400);
   });
 });
 

@@ -214,7 +214,6 @@ describe('a 429', () => {
   let api: Awaited<ReturnType<typeof startSmallApi>>;
   beforeAll(async () => {
     api = await startSmallApi({
-      corsOrigins: ['https://app.example'],
       typeDefs: 'type Query { ok: Int limited(ms: Float): Int busy: Int nobody: Int }',
       resolvers: {
         Query: {

@@ -21,6 +21,7 @@ const tenantOf = (row: TenantRow): Tenant => {
     // Rows of before these were thought of have none of them.
     conversationRetentionDays: row.conversationRetentionDays ?? null,
     alertPercentages: row.alertPercentages ?? null,
+    allowedOrigins: row.allowedOrigins ?? [],
     ...{ createdAt, updatedAt, version: row.version ?? 1 },
   };
 };

@@ -4,7 +4,19 @@ import type { Clock } from '../../kernel/clock.ts';
 import type { IssuerKeys } from './issuer-keys.ts';
 
 /** Signatures by a key that only the issuer has: never `none`, and no HS256, whose key is the verifier's too. */
-const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
+const ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+];
 /** What ID tokens and access tokens say they are (RFC 7519, RFC 9068). What is made for something else says so. */
 const TYPES: readonly unknown[] = [undefined, 'jwt', 'at+jwt', 'application/at+jwt'];
 /** How far an issuer's clock may be from ours, in seconds. */
