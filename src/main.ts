@@ -190,6 +190,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   const external = createExternalAuthentication({
     ...{ tokens: externalTokens, directory: db.issuers, issuersOf, isOpen, meter, clock },
     usersOf: (tenantId) => db.forTenant(tenantId).externalUsers,
+    refused: countRefusals(shared.attemptCounters, 'issuer'),
     log: recordFederation(record),
   });
   const federation = { issuersOf, directory: db.issuers, check, ownIssuer: issuer, changed: external.changed };

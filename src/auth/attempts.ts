@@ -17,6 +17,8 @@ export const FAILURES_MAX = {
   token: 100,
   /** With API keys, from one address. */
   apiKey: 100,
+  /** With tokens of issuers that no tenant has, from one address. */
+  issuer: 100,
 } as const;
 
 export const tooManyAttempts = (retryAfterMs: number): AppError =>
@@ -26,7 +28,7 @@ const openCounter = (open: OpenAttemptCounter, name: keyof typeof FAILURES_MAX):
   open(name, { max: FAILURES_MAX[name], windowMs: QUARTER_HOUR_MS });
 
 /** Counts, by the address they came from, secrets that nobody guesses but by trying very many: only those that were refused. */
-export function countRefusals(open: OpenAttemptCounter, name: 'token' | 'apiKey') {
+export function countRefusals(open: OpenAttemptCounter, name: 'token' | 'apiKey' | 'issuer') {
   const counter = openCounter(open, name);
   return {
     /** How long an address has to wait until it may present another, in milliseconds; 0 when it may. */

@@ -80,7 +80,7 @@ export function createPasswordService(deps: PasswordDependencies): PasswordServi
       const startedAt = clock.now();
       const passwords = passwordsOf(tenant);
       const account = await passwords.get(principal.userId);
-      if (!account) throw new AppError('NOT_FOUND', 'There is no such user.');
+      if (!account) throw new AppError('NOT_FOUND', 'There is no password of yours here: it is your issuer’s to change.');
       const { userId, name, email, passwordHash: before } = account;
       await checkPassword({ tenant, email, password: currentPassword }, origin).catch((error: unknown) => {
         // The caller is signed in: what they typed is wrong, not who they are.

@@ -1,4 +1,5 @@
 import type { Clock } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
 import { createRecentReads } from '../kernel/recent-reads.ts';
 import { tokenRefused, type Credential, type Principal, type Role } from '../tenancy/principal.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
@@ -21,6 +22,7 @@ import type {
   IssuerDirectory,
   IssuerStore,
   Origin,
+  RefusedIssuers,
 } from './ports.ts';
 
 /** How long an instance may go on with what it read, in milliseconds. */
@@ -33,7 +35,10 @@ const ISSUER_CHARACTERS_MAX = 512;
 
 /** Finds out who sends an issuer's token. */
 export interface ExternalAuthentication {
-  /** @throws UNAUTHENTICATED, the same for every token that is not good. */
+  /**
+   * @throws UNAUTHENTICATED, the same for every token that is not good.
+   * @throws RATE_LIMITED with `retryAfterMs` for an address that keeps naming issuers that no tenant has.
+   */
   verify(token: string, origin: Origin): Promise<Principal>;
   /** The roles that the tenant gives for this token now; null once it does not accept it any more, or disabled the user. */
   readonly rolesNow: (principal: Principal, credential: Credential<'EXTERNAL'>) => Promise<readonly Role[] | null>;
@@ -48,6 +53,7 @@ export interface ExternalAuthenticationDependencies {
   readonly usersOf: (tenantId: TenantId) => ExternalUserStore;
   /** Whether anybody may be signed in there. */
   readonly isOpen: (tenantId: TenantId) => Promise<boolean>;
+  readonly refused: RefusedIssuers;
   readonly meter: ExternalSignInMeter;
   readonly log: FederationLog;
   readonly clock: Clock;
@@ -60,7 +66,7 @@ interface Acceptance {
 }
 
 export function createExternalAuthentication(deps: ExternalAuthenticationDependencies): ExternalAuthentication {
-  const { tokens, directory, issuersOf, usersOf, isOpen, meter, log, clock } = deps;
+  const { tokens, directory, issuersOf, usersOf, isOpen, refused, meter, log, clock } = deps;
   const remembering = <V>(keysMax: number) =>
     createRecentReads<string, V>({ clock, maxAgeMs: FEDERATION_CACHE_MS, keysMax });
   const kinds = remembering<IssuerKind | null>(CACHED_MAX);
@@ -68,6 +74,22 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
   const settings = remembering<IssuerSettings>(CACHED_MAX);
   const seen = remembering<SeenUser>(USERS_CACHED_MAX);
   const signIns = remembering<string>(USERS_CACHED_MAX);
+
+  /** Issuers that some tenant had: those are looked up again whatever else comes from an address. */
+  const taken = new Set<string>();
+
+  async function kindOf(issuer: string, { ipAddress }: Origin): Promise<IssuerKind | null> {
+    if (issuer.length > ISSUER_CHARACTERS_MAX) return null;
+    const retryAfterMs = taken.has(issuer) ? 0 : await refused.wait(ipAddress);
+    if (retryAfterMs > 0)
+      throw new AppError('RATE_LIMITED', 'Too many tokens of unknown issuers came from your address.', {
+        retryAfterMs,
+      });
+    const kind = await kinds.get(issuer, () => directory.kindOf(issuer));
+    if (kind) taken.add(issuer);
+    else await refused.add(ipAddress);
+    return kind;
+  }
 
   const tenantNamed = (issuer: string, value: string | null) =>
     tenants.get(JSON.stringify([issuer, value]), () => directory.tenantOf(issuer, value));
@@ -80,10 +102,9 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
   }
 
   /** The one tenant that a token is of. One that names two is of neither. */
-  async function acceptanceOf(issuer: string, claims: Claims): Promise<Acceptance | null> {
-    const kind = await kinds.get(issuer, () => directory.kindOf(issuer));
-    const values = kind?.kind === 'SHARED' ? textsOf(claims, kind.claim) : [null];
-    if (!kind || values.length > TENANT_VALUES_MAX) return null;
+  async function acceptanceOf(issuer: string, kind: IssuerKind, claims: Claims): Promise<Acceptance | null> {
+    const values = kind.kind === 'SHARED' ? textsOf(claims, kind.claim) : [null];
+    if (values.length > TENANT_VALUES_MAX) return null;
     const found = new Set(await Promise.all(values.map((value) => tenantNamed(issuer, value))));
     found.delete(null);
     const [tenantId, another] = found;
@@ -112,12 +133,12 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
   }
 
   async function identify(token: string, issuer: string, origin: Origin): Promise<Principal | null> {
-    if (issuer.length > ISSUER_CHARACTERS_MAX || !(await kinds.get(issuer, () => directory.kindOf(issuer))))
-      return null;
+    const kind = await kindOf(issuer, origin);
+    if (!kind) return null;
     const { claims, expiresAt } = await tokens.verify(token, issuer).catch((cause: unknown) => {
       throw tokenRefused({ cause });
     });
-    const acceptance = await acceptanceOf(issuer, claims);
+    const acceptance = await acceptanceOf(issuer, kind, claims);
     if (!acceptance) return null;
     const { tenantId, accepted } = acceptance;
     const [subject] = textsOf(claims, accepted.userClaim);

@@ -64,6 +64,13 @@ export interface ExternalSignInMeter {
   recordSignIn(tenantId: TenantId, signIn: ExternalSignIn): Promise<void>;
 }
 
+/** Counts tokens of issuers that nobody has, by the address they came from: each of them is looked up. */
+export interface RefusedIssuers {
+  /** Milliseconds that an address has to wait before another one of it is looked up; 0: none. */
+  wait(ipAddress: string | null): Promise<number>;
+  add(ipAddress: string | null): Promise<void>;
+}
+
 /** Where a request came from. */
 export interface Origin {
   readonly ipAddress: string | null;

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createMemoryAttemptCounters } from '../../src/adapters/memory/attempt-counters.ts';
+import { countRefusals, FAILURES_MAX } from '../../src/auth/attempts.ts';
 import { createExternalAuthentication, FEDERATION_CACHE_MS } from '../../src/federation/authentication.ts';
 import type { IssuerInput } from '../../src/federation/input.ts';
 import { createIssuerService } from '../../src/federation/service.ts';
@@ -38,6 +40,7 @@ function open() {
       },
       ...{ directory: db.issuers, issuersOf, clock, isOpen: () => Promise.resolve(state.open) },
       usersOf: (id) => db.forTenant(id).externalUsers,
+      refused: countRefusals(createMemoryAttemptCounters(), 'issuer'),
       meter: { recordSignIn: (_tenant, { id }) => Promise.resolve(void state.metered.push(id)) },
       log: { signedIn: ({ signInId }) => state.logged.push(signInId) },
     });
@@ -198,5 +201,22 @@ describe('whose an issuer is', () => {
     clock.move(FEDERATION_CACHE_MS); // what a crash would have left behind
     await expect(external.verify(token({ org: 'before' }), origin)).rejects.toMatchObject(unauthenticated);
     await expect(external.verify(token({ org: 'after' }), origin)).resolves.toMatchObject({ tenantId });
+  });
+
+  it('is asked a hundred times from one address where nobody has it; then it waits, unless its issuer is somebody’s', async () => {
+    const { clock, tenantId, instance, input, token, state } = open();
+    const { external, settings } = instance();
+    await settings(tenantId).set({ issuers: [input] });
+    await external.verify(token(), origin);
+    const strange = (n: number, ipAddress = origin.ipAddress) =>
+      external.verify(token({ iss: `https://nobody-${n}.example` }), { ...origin, ipAddress });
+    for (let n = 0; n < FAILURES_MAX.issuer; n++) await expect(strange(n)).rejects.toMatchObject(unauthenticated);
+    const before = state.requests;
+    const limited = { code: 'RATE_LIMITED', details: { retryAfterMs: expect.any(Number) as number } };
+    await expect(strange(1_000)).rejects.toMatchObject(limited);
+    expect(state.requests).toBe(before);
+    clock.move(FEDERATION_CACHE_MS);
+    await expect(external.verify(token(), origin)).resolves.toMatchObject({ tenantId });
+    await expect(strange(1_001, '192.0.2.2')).rejects.toMatchObject(unauthenticated);
   });
 });
