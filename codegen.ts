@@ -50,6 +50,7 @@ const config: CodegenConfig = {
           ParkedWork: '../src/parked/model.ts#ParkedWork as ParkedWorkModel',
           Session: './models.ts#ShownSession',
           Tenant: '../src/tenants/model.ts#Tenant as TenantModel',
+          TenantRemoval: '../src/tenants/model.ts#Removal as RemovalModel',
           UsagePoint: '../src/usage/model.ts#UsagePoint as UsagePointModel',
           UsageSummary: '../src/usage/model.ts#UsageSummary as UsageSummaryModel',
           UsageAlert: '../src/alerts/model.ts#UsageAlert as UsageAlertModel',

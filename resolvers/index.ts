@@ -36,6 +36,7 @@ import { message } from './Query/message.ts';
 import { node } from './Query/node.ts';
 import { parkedWork } from './Query/parkedWork.ts';
 import { tenant } from './Query/tenant.ts';
+import { tenantRemoval } from './Query/tenantRemoval.ts';
 import { tenants } from './Query/tenants.ts';
 import { usageAlerts } from './Query/usageAlerts.ts';
 import { usageAlertSettings } from './Query/usageAlertSettings.ts';
@@ -66,6 +67,7 @@ export const resolvers: Resolvers = {
     node,
     parkedWork,
     tenant,
+    tenantRemoval,
     tenants,
     usageAlerts,
     usageAlertSettings,

@@ -8,7 +8,7 @@ import type { Conversation as ConversationModel, Message as MessageModel } from 
 import type { TenantIssuers as TenantIssuersModel } from '../src/federation/model.ts';
 import type { ParkedWork as ParkedWorkModel } from '../src/parked/model.ts';
 import type { ShownSession, ShownUser, ShownViewer } from './models.ts';
-import type { Tenant as TenantModel } from '../src/tenants/model.ts';
+import type { Tenant as TenantModel, Removal as RemovalModel } from '../src/tenants/model.ts';
 import type { UsageAlert as UsageAlertModel, AlertSettings as AlertSettingsModel } from '../src/alerts/model.ts';
 import type { UserAccount as UserAccountModel } from '../src/users/model.ts';
 import type { RequestContext, InTenant, SignedIn, Public } from '../src/context.ts';
@@ -761,7 +761,7 @@ export type Mutation = {
    */
   readonly setIdentityIssuers: IdentityIssuers;
   /**
-   * Suspends a tenant, takes it into use again, or begins to remove it. It holds within 30 s on every instance: open subscriptions
+   * Suspends a tenant, takes it into use again, or begins to remove it with all it has (`tenantRemoval` says how far that is). It holds within 30 s on every instance: open subscriptions
    * of a suspended tenant end with `TENANT_SUSPENDED`; answers that are being generated are finished, and can be read afterwards.
    */
   readonly setTenantStatus: TenantPayload;
@@ -1062,6 +1062,8 @@ export type Query = {
   readonly parkedWork: ParkedWorkConnection;
   /** The tenant the call acts in. */
   readonly tenant: Tenant;
+  /** How far the removal of a tenant is, also after it; null where none was asked for. */
+  readonly tenantRemoval: Maybe<TenantRemoval>;
   /** Every tenant of the installation, in alphabetical order of their slugs. */
   readonly tenants: TenantConnection;
   /** When the tenant is alerted, and where it is told. */
@@ -1124,6 +1126,12 @@ export type QueryParkedWorkArgs = {
   before: InputMaybe<Scalars['String']['input']>;
   first: InputMaybe<Scalars['Int']['input']>;
   last: InputMaybe<Scalars['Int']['input']>;
+};
+
+
+/** Reading. Every field either needs a tenant (`@tenantScoped`), a role (`@hasRole`), or is open to all (`@public`). */
+export type QueryTenantRemovalArgs = {
+  tenantId: Scalars['ID']['input'];
 };
 
 
@@ -1365,11 +1373,39 @@ export type TenantPayload = {
   readonly tenant: Tenant;
 };
 
+/** How far the removal of a tenant is. */
+export type TenantRemoval = {
+  readonly __typename?: 'TenantRemoval';
+  /** When it was proved that nothing is left. */
+  readonly doneAt: Maybe<Scalars['DateTime']['output']>;
+  /** Where it stands. */
+  readonly phase: TenantRemovalPhase;
+  /** When it was asked for. */
+  readonly requestedAt: Scalars['DateTime']['output'];
+  /** Rows of the whole installation that the current pass has looked at, or the last one did. */
+  readonly rowsRead: Scalars['Float']['output'];
+  /** Rows of the tenant that were removed so far. */
+  readonly rowsRemoved: Scalars['Float']['output'];
+  /** The tenant's id. It is never used again. */
+  readonly tenantId: Scalars['ID']['output'];
+};
+
+/** Where the removal of a tenant stands. */
+export type TenantRemovalPhase =
+  /** Proved: nothing is left but that there was a tenant of this id. */
+  | 'DONE'
+  /** Its rows are removed, until a pass over everything that is stored finds none. */
+  | 'REMOVING'
+  /** Nothing is left. An hour later one more pass proves it, or begins again. */
+  | 'VERIFYING'
+  /** What was begun before the tenant was closed is ending: a minute at least, an hour at most. */
+  | 'WAITING';
+
 /** Whether a tenant may act. */
 export type TenantStatus =
   /** In use. */
   | 'ACTIVE'
-  /** Being removed for good: like `SUSPENDED`, and nobody writes any more, not even an operator. There is no way back. */
+  /** Being removed for good, with all it has: like `SUSPENDED`, and nobody writes any more, not even an operator. There is no way back. */
   | 'DELETING'
   /** May do nothing but ask `viewer`, from 30 s after the change at the latest; what it has is kept. Operators may still read and administer it. */
   | 'SUSPENDED';
@@ -1934,6 +1970,8 @@ export type ResolversTypes = {
   TenantConnection: ResolverTypeWrapper<Omit<TenantConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversTypes['TenantEdge']>, nodes: ReadonlyArray<ResolversTypes['Tenant']> }>;
   TenantEdge: ResolverTypeWrapper<Omit<TenantEdge, 'node'> & { node: ResolversTypes['Tenant'] }>;
   TenantPayload: ResolverTypeWrapper<Omit<TenantPayload, 'tenant'> & { tenant: ResolversTypes['Tenant'] }>;
+  TenantRemoval: ResolverTypeWrapper<RemovalModel>;
+  TenantRemovalPhase: TenantRemovalPhase;
   TenantStatus: TenantStatus;
   TokenTotals: ResolverTypeWrapper<TokenTotals>;
   TokenUsage: ResolverTypeWrapper<TokenUsage>;
@@ -2049,6 +2087,7 @@ export type ResolversParentTypes = {
   TenantConnection: Omit<TenantConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversParentTypes['TenantEdge']>, nodes: ReadonlyArray<ResolversParentTypes['Tenant']> };
   TenantEdge: Omit<TenantEdge, 'node'> & { node: ResolversParentTypes['Tenant'] };
   TenantPayload: Omit<TenantPayload, 'tenant'> & { tenant: ResolversParentTypes['Tenant'] };
+  TenantRemoval: RemovalModel;
   TokenTotals: TokenTotals;
   TokenUsage: TokenUsage;
   UpdateTenantInput: UpdateTenantInput;
@@ -2470,6 +2509,7 @@ export type QueryResolvers<ContextType = RequestContext, ParentType extends Reso
   node: Resolver<Maybe<ResolversTypes['Node']>, ParentType, InTenant<ContextType>, RequireFields<QueryNodeArgs, 'id'>>;
   parkedWork: Resolver<ResolversTypes['ParkedWorkConnection'], ParentType, SignedIn<InTenant<ContextType>>, Partial<QueryParkedWorkArgs>>;
   tenant: Resolver<ResolversTypes['Tenant'], ParentType, InTenant<ContextType>>;
+  tenantRemoval: Resolver<Maybe<ResolversTypes['TenantRemoval']>, ParentType, SignedIn<ContextType>, RequireFields<QueryTenantRemovalArgs, 'tenantId'>>;
   tenants: Resolver<ResolversTypes['TenantConnection'], ParentType, SignedIn<ContextType>, RequireFields<QueryTenantsArgs, 'first'>>;
   usageAlertSettings: Resolver<ResolversTypes['UsageAlertSettings'], ParentType, SignedIn<InTenant<ContextType>>>;
   usageAlerts: Resolver<ResolversTypes['UsageAlertConnection'], ParentType, SignedIn<InTenant<ContextType>>, Partial<QueryUsageAlertsArgs>>;
@@ -2541,6 +2581,15 @@ export type TenantEdgeResolvers<ContextType = RequestContext, ParentType extends
 
 export type TenantPayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['TenantPayload'] = ResolversParentTypes['TenantPayload']> = {
   tenant?: Resolver<ResolversTypes['Tenant'], ParentType, ContextType>;
+};
+
+export type TenantRemovalResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['TenantRemoval'] = ResolversParentTypes['TenantRemoval']> = {
+  doneAt?: Resolver<Maybe<ResolversTypes['DateTime']>, ParentType, ContextType>;
+  phase?: Resolver<ResolversTypes['TenantRemovalPhase'], ParentType, ContextType>;
+  requestedAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
+  rowsRead?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  rowsRemoved?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  tenantId?: Resolver<ResolversTypes['ID'], ParentType, ContextType>;
 };
 
 export type TokenTotalsResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['TokenTotals'] = ResolversParentTypes['TokenTotals']> = {
@@ -2746,6 +2795,7 @@ export type Resolvers<ContextType = RequestContext> = {
   TenantConnection?: TenantConnectionResolvers<ContextType>;
   TenantEdge?: TenantEdgeResolvers<ContextType>;
   TenantPayload?: TenantPayloadResolvers<ContextType>;
+  TenantRemoval?: TenantRemovalResolvers<ContextType>;
   TokenTotals?: TokenTotalsResolvers<ContextType>;
   TokenUsage?: TokenUsageResolvers<ContextType>;
   UsageAlert?: UsageAlertResolvers<ContextType>;

@@ -69,6 +69,8 @@ export interface Config extends IdentityConfig {
   readonly tenantWeights: ReadonlyMap<string, number>;
   /** How long text of an answer may be held back to be sent together; the first text never is. */
   readonly streamCoalesceMs: number;
+  /** Whether the instances remove tenants themselves; otherwise only `npm run tenants:offboard` does. */
+  readonly offboarding: 'background' | 'command';
   /** Null: this is the only instance. */
   readonly redisUrl: string | null;
   readonly demoPassword: string;
@@ -137,6 +139,7 @@ const environment = z.object({
   REDIS_URL: z
     .url({ protocol: /^rediss?$/, error: 'Write it like redis://127.0.0.1:6379, or rediss:// for TLS' })
     .optional(),
+  OFFBOARDING: z.enum(['background', 'command']).default('background'),
   DEMO_PASSWORD: z.string().min(8).optional(),
   ...identityEnvironment,
 });
@@ -274,6 +277,7 @@ function derive(env: Environment, faults: string[]): Config {
     },
     tenantWeights: weightsOf(env.TENANT_WEIGHTS),
     streamCoalesceMs: env.STREAM_COALESCE_MS,
+    offboarding: env.OFFBOARDING,
     redisUrl: env.REDIS_URL ?? null,
     demoPassword: env.DEMO_PASSWORD ?? DEMO_PASSWORD_DEFAULT,
     ...identityOf(env, embedded, faults),

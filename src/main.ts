@@ -12,6 +12,7 @@ import { createAlertService } from './alerts/service.ts';
 import { createSecretSeal } from './alerts/signing-secret.ts';
 import { createAlertWatch, type AlertTerms } from './alerts/watch.ts';
 import { createSign } from './audit/chain.ts';
+import { closedFor, divertFrom } from './audit/closed-trails.ts';
 import { boundDenials } from './audit/denials.ts';
 import { memorySpool } from './audit/memory-segment.ts';
 import { createAuditRecorder } from './audit/recorder.ts';
@@ -45,6 +46,7 @@ import { systemClock } from './kernel/clock.ts';
 import { ulid } from './kernel/ids.ts';
 import { demoAccounts, seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
+import { assembleRemoval, offboardTenants } from './offboarding.ts';
 import { createApiKeyAuthentication } from './partners/authentication.ts';
 import { startApp } from './server/app.ts';
 import { createAuditor, recordBreaches, recordFederation, recordReuse } from './server/audit.ts';
@@ -89,14 +91,15 @@ export async function start(config: Config, surroundings: Surroundings) {
   const recorder = createAuditRecorder({
     writer,
     sign,
-    trails: db.audit,
+    trails: closedFor(tenants.isGone, db.audit),
     spool: spoolDir === null ? memorySpool : await openAuditSpool(spoolDir, writer, clock),
     memoryBytesMax: AUDIT_MEMORY_BYTES,
     bytesMax,
     clock,
     log: observation.trail,
   });
-  const record = boundDenials((fact) => recorder.record(fact), clock);
+  const toTrail = divertFrom(tenants.isLeaving, (fact) => recorder.record(fact));
+  const record = boundDenials(toTrail, clock);
   const auditor = createAuditor({ record, exists: async (id) => (await tenants.find(id)) !== null });
   const hasher = createPasswordHasher(surroundings.passwordCost);
   const { issuer, audience, accessTtlMs, refreshTtlMs, verificationKeys } = config.jwt;
@@ -242,6 +245,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
     log: observation.retention,
   });
+  const removal = assembleRemoval({ db, shared, sign, clock, log: observation.removals });
   const background = (work: Promise<void>) =>
     void work.catch((err: unknown) => log.error({ err }, 'background work failed'));
 
@@ -259,6 +263,7 @@ export async function start(config: Config, surroundings: Surroundings) {
       verify: (password, hash) => hasher.verify(password, hash),
       ensure: (tenantId, admin) => db.forTenant(tenantId).users.ensureAdministrator(admin, clock.now()),
     },
+    removals: db.removals,
     changed: tenants.changed,
     clock,
   });
@@ -310,7 +315,10 @@ export async function start(config: Config, surroundings: Surroundings) {
     binder,
     exportLinks,
     generations,
-    background: [sweeper, quotaUpkeep, usageCloser, retention, alertWatch, alertDelivery, sealer],
+    background: [
+      ...[sweeper, quotaUpkeep, usageCloser, retention, alertWatch, alertDelivery, sealer],
+      ...(config.offboarding === 'background' ? [removal] : []),
+    ],
     ping: db.ping,
     metrics,
     log,
@@ -349,6 +357,7 @@ async function main() {
   if (process.argv[2] === 'retry-alerts') return retryParkedAlerts(config, surroundings);
   if (process.argv[2] === 'reconcile-usage') return reconcileUsage(config, surroundings, process.argv.slice(3));
   if (process.argv[2] === 'verify-audit') return verifyAudit(config, surroundings, process.argv.slice(3));
+  if (process.argv[2] === 'offboard-tenants') return offboardTenants(config, surroundings);
   if (process.argv[2] === 'invite-operator') return inviteOperator(config, surroundings, process.argv.slice(3));
   const product = await start(config, surroundings);
   let stopping = false;

@@ -142,6 +142,8 @@ export interface DueWorkStore {
   due(now: number): Promise<readonly DueWork[]>;
   /** Ids of the turns that have not ended: running, waiting, due for repair, or parked. */
   openTurns(): Promise<ReadonlySet<string>>;
+  /** Whether a turn of this tenant has not ended, and is not parked. */
+  hasOpenTurns(tenantId: TenantId): Promise<boolean>;
   /** Oldest first. */
   parked(): Promise<readonly ParkedTurn[]>;
 }

@@ -99,6 +99,7 @@ export interface DemoDependencies {
 export async function seedDemoData(deps: DemoDependencies): Promise<void> {
   const { tenants, usersOf, apiKeysOf, hasher, clock, password } = deps;
   const at = isoTime(clock.now());
+  const open = new Set<TenantId>([PLATFORM]);
   for (const { slug, name } of DEMO_TENANTS) {
     const id = tenantOf(slug);
     await tenants.create({
@@ -116,6 +117,8 @@ export async function seedDemoData(deps: DemoDependencies): Promise<void> {
       createdAt: at,
       updatedAt: at,
     });
+    if ((await tenants.get(id))?.status !== 'ACTIVE') continue; // somebody tries how tenants are removed
+    open.add(id);
     const { id: keyId, secretHash } = demoApiKey(slug, password);
     await apiKeysOf(id).create({
       ...{ tenantId: id, id: keyId, name: `${name} Partner`, prefix: apiKeyPrefix(id, keyId), secretHash },
@@ -125,7 +128,7 @@ export async function seedDemoData(deps: DemoDependencies): Promise<void> {
   }
   for (const { home, name, email, role } of demoUsers()) {
     const store = usersOf(home);
-    if (await store.findByEmail(email)) continue;
+    if (!open.has(home) || (await store.findByEmail(email))) continue;
     const passwordHash = await hasher.hash(password);
     await store.register({ userId: newUserId(clock.now()), name, email, roles: [role], passwordHash }, clock.now());
   }

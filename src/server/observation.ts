@@ -10,6 +10,7 @@ import type { RetentionLog } from '../conversations/retention.ts';
 import type { ParkedTurn } from '../conversations/ports.ts';
 import type { SweepLog } from '../conversations/sweeper.ts';
 import { answerId, type PlacedTurn } from '../conversations/turn-end.ts';
+import type { RemovalLog } from '../tenants/removing.ts';
 import type { UsageCloserLog } from '../usage/closing.ts';
 import type { QuotaUpkeepLog } from '../usage/quota-upkeep.ts';
 import { turnFailure, type Logger } from './log.ts';
@@ -140,7 +141,11 @@ export function observe({ log, metrics }: ObservationDependencies) {
     sealed: ({ tenantId, day, chains, mac }) => log.info({ tenantId, day, chains, mac }, 'audit day sealed'),
     sealingFailed: (err) => log.error({ err }, 'sealing the audit trail failed'),
   };
-  return { auth, issuers, turns, sweeps, quotas, closings, retention, alerts, trail, seals };
+  const removals: RemovalLog = {
+    removed: ({ tenantId, rowsRemoved, doneAt }) => log.info({ tenantId, rowsRemoved, doneAt }, 'tenant removed'),
+    removalFailed: (tenantId, err) => log.error({ tenantId, err }, 'removing a tenant failed: it is tried again'),
+  };
+  return { auth, issuers, turns, sweeps, quotas, closings, retention, alerts, trail, seals, removals };
 }
 
 /** Gauges of the turns, read at every scrape. */

@@ -64,3 +64,24 @@ export interface Founding {
   readonly adminId: string;
   readonly passwordHash: string;
 }
+
+/** WAITING: for what was begun before the tenant was closed to end. VERIFYING: nothing was left, and that is looked at once more. */
+export type RemovalPhase = 'WAITING' | 'REMOVING' | 'VERIFYING' | 'DONE';
+
+/** How far the removal of a tenant is. */
+export interface Removal {
+  readonly tenantId: TenantId;
+  readonly phase: RemovalPhase;
+  readonly requestedAt: string;
+  /** Rows removed so far. */
+  readonly rowsRemoved: number;
+  /** Rows of the installation that the current pass has looked at, or the last one did. */
+  readonly rowsRead: number;
+  /** Rows that the current pass found. */
+  readonly rowsFound: number;
+  /** Where the current pass goes on; null where none has begun. */
+  readonly place: string | null;
+  /** Not before this moment, in milliseconds since the Unix epoch, does the last pass begin; null as long as rows are found. */
+  readonly verifyFrom: number | null;
+  readonly doneAt: string | null;
+}

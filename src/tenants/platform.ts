@@ -13,8 +13,8 @@ import {
   mergeLimits,
   type LimitsInput,
 } from './input.ts';
-import { UNLIMITED, type Founding, type Tenant, type TenantStatus } from './model.ts';
-import type { Administrator, AgentOffer, FirstAdministrators, TenantDirectory } from './ports.ts';
+import { UNLIMITED, type Founding, type Removal, type Tenant, type TenantStatus } from './model.ts';
+import type { Administrator, AgentOffer, FirstAdministrators, RemovalStore, TenantDirectory } from './ports.ts';
 
 export interface CreateTenant {
   readonly slug: string;
@@ -36,8 +36,10 @@ export interface PlatformService {
    * @throws BAD_USER_INPUT; CONFLICT when the slug was used with other input, or was once a tenant that is gone.
    */
   createTenant(input: CreateTenant): Promise<{ readonly tenant: Tenant; readonly admin: Administrator }>;
-  /** @throws NOT_FOUND; CONFLICT for a tenant that is being removed: there is no way back from that. */
+  /** `DELETING` begins the tenant's removal. @throws NOT_FOUND; CONFLICT for a tenant that is being removed: there is no way back from that. */
   setStatus(tenantId: string, status: TenantStatus): Promise<Tenant>;
+  /** How far the removal of a tenant is; null where none was begun. */
+  removal(tenantId: string): Promise<Removal | null>;
   /** In alphabetical order of their slugs. @throws BAD_USER_INPUT */
   tenants(page: PageArguments): Promise<Page<Tenant>>;
 }
@@ -46,6 +48,7 @@ export interface PlatformDependencies {
   readonly directory: TenantDirectory;
   readonly agents: AgentOffer;
   readonly administrators: FirstAdministrators;
+  readonly removals: Pick<RemovalStore, 'begin' | 'get'>;
   /** Told of a tenant that was made or changed here. */
   readonly changed: (tenant: Tenant) => void;
   readonly clock: Clock;
@@ -71,7 +74,7 @@ const sameRequest = (a: Request, b: Request): boolean => {
 };
 
 export function createPlatformService(deps: PlatformDependencies): PlatformService {
-  const { directory, agents, administrators, changed, clock } = deps;
+  const { directory, agents, administrators, removals, changed, clock } = deps;
 
   function checked(input: CreateTenant): Request {
     const adminEmail = checkEmail(input.adminEmail, 'adminEmail');
@@ -111,6 +114,8 @@ export function createPlatformService(deps: PlatformDependencies): PlatformServi
       const same = stored !== null && sameRequest(stored, request);
       if (!stored || !same || !(mine || (await administrators.verify(input.adminPassword, stored.passwordHash))))
         throw new AppError('CONFLICT', 'This slug is, or once was, the slug of another tenant.');
+      if ((await directory.get(id))?.status === 'DELETING')
+        throw new AppError('CONFLICT', 'This tenant is being removed.');
 
       const admin = await administrators.ensure(id, {
         id: stored.adminId,
@@ -126,6 +131,8 @@ export function createPlatformService(deps: PlatformDependencies): PlatformServi
 
     async setStatus(tenantId, status) {
       const id = parseTenantId(tenantId);
+      // Entered first: a tenant is never closed without anybody to remove it.
+      if (id && status === 'DELETING' && (await directory.get(id))) await removals.begin(id, isoTime(clock.now()));
       const tenant =
         id &&
         (await changeTenant({ directory, clock }, id, (current) => {
@@ -136,6 +143,11 @@ export function createPlatformService(deps: PlatformDependencies): PlatformServi
       if (!tenant) throw new AppError('NOT_FOUND', 'There is no such tenant.');
       changed(tenant);
       return tenant;
+    },
+
+    async removal(tenantId) {
+      const id = parseTenantId(tenantId);
+      return id && removals.get(id);
     },
 
     tenants: async (page) => directory.page(pageRequest(page)),

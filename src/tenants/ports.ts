@@ -1,6 +1,6 @@
 import type { Page, PageRequest } from '../kernel/page.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
-import type { Founding, Tenant } from './model.ts';
+import type { Founding, Removal, Tenant } from './model.ts';
 
 /** Every tenant's configuration. Known to the platform's own code only: it is never handed to a resolver. */
 export interface TenantDirectory {
@@ -11,9 +11,15 @@ export interface TenantDirectory {
   create(tenant: Tenant, founding?: Founding): Promise<boolean>;
   /** Stores `next` in place of the version before it. False when that is not the stored one (any more): nothing is changed then. */
   replace(next: Tenant): Promise<boolean>;
+  /** Takes a tenant out of `ids`, for nothing to begin in it any more. Its id is never used again from now on. */
+  leave(id: TenantId, at: string): Promise<void>;
+  /** Whether `leave` was called, now or before its row was gone. */
+  hasLeft(id: TenantId): Promise<boolean>;
+  /** Removes the tenant itself: nothing is left but that there was one of this id. */
+  forget(id: TenantId): Promise<void>;
   /** The tenants in alphabetical order of their ids. */
   page(request: PageRequest): Promise<Page<Tenant>>;
-  /** The ids of all tenants, in alphabetical order. */
+  /** The ids of all tenants but those that left, in alphabetical order. */
   ids(): AsyncIterable<TenantId>;
 }
 
@@ -69,4 +75,33 @@ export interface RateVerdict {
 export interface RateLimiter {
   /** Takes `cost` units, or none where there are not as many left. `cost` is at most `perMinute`, or it never passes. */
   take(subject: RateSubject, perMinute: number, cost?: number): Promise<RateVerdict>;
+}
+
+/** The removals of tenants, begun, under way and done. */
+export interface RemovalStore {
+  /** Enters a removal; one that is there already stays as it is. */
+  begin(tenantId: TenantId, requestedAt: string): Promise<void>;
+  get(tenantId: TenantId): Promise<Removal | null>;
+  /** Those that are not done. */
+  open(): Promise<readonly Removal[]>;
+  /** Takes a removal for this process, or keeps it: nobody else works on it until `leaseUntil`. Null while another process has it. */
+  claim(tenantId: TenantId, now: number, leaseUntil: number): Promise<Removal | null>;
+  /** Stores how far it is. False when another process has taken it over. */
+  save(removal: Removal, leaseUntil: number): Promise<boolean>;
+  /** Takes back a removal of which nothing was done. */
+  cancel(tenantId: TenantId): Promise<void>;
+}
+
+/** A part of the installation's rows, and what was removed of it. */
+export interface SweptPart {
+  readonly rowsRead: number;
+  readonly rowsRemoved: number;
+  /** Where the next part begins; null behind the last one. */
+  readonly next: string | null;
+}
+
+/** Everything that is stored, whosever it is. */
+export interface AllRows {
+  /** Looks at the rows from a place on (null: from the first), and removes those of a tenant, whatever they are; the tenant's own row stays. */
+  removeSome(tenantId: TenantId, place: string | null): Promise<SweptPart>;
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { createRecentReads } from '../kernel/recent-reads.ts';
 import { isOperator, type Principal } from '../tenancy/principal.ts';
 import { actingTenant, tenantInvalid } from '../tenancy/scope.ts';
-import type { TenantId } from '../tenancy/tenant-id.ts';
+import { PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
 import type { Tenant } from './model.ts';
 import type { TenantDirectory } from './ports.ts';
 
@@ -19,12 +19,16 @@ export interface TenantService {
    * @throws TENANT_REQUIRED, TENANT_INVALID, FORBIDDEN; TENANT_SUSPENDED for everyone but operators.
    */
   enter(principal: Principal, named: string | null): Promise<Tenant>;
+  /** Whether this instance has seen the tenant being removed. */
+  isLeaving(id: TenantId): boolean;
+  /** Whether the tenant is being removed, or was. Of one that never was there is nothing to be told: false. */
+  isGone(id: TenantId): Promise<boolean>;
   /** Told of a tenant that this instance has just changed: it knows it at once. */
   readonly changed: (tenant: Tenant) => void;
 }
 
 export interface TenantServiceDependencies {
-  readonly directory: Pick<TenantDirectory, 'get'>;
+  readonly directory: Pick<TenantDirectory, 'get' | 'hasLeft'>;
   readonly clock: Clock;
 }
 
@@ -34,11 +38,22 @@ export function createTenantService({ directory, clock }: TenantServiceDependenc
     maxAgeMs: TENANT_CACHE_MS,
     keysMax: TENANTS_CACHED_MAX,
   });
-  const find: TenantService['find'] = (id) => recent.get(id, () => directory.get(id));
+  const leaving = new Set<TenantId>();
+  function noted(tenant: Tenant | null): Tenant | null {
+    if (tenant?.status === 'DELETING') leaving.add(tenant.id);
+    return tenant;
+  }
+  const find: TenantService['find'] = (id) => recent.get(id, async () => noted(await directory.get(id)));
 
   return {
     find,
-    changed: (tenant) => recent.put(tenant.id, tenant),
+    async isGone(id) {
+      if (id === PLATFORM) return false;
+      const tenant = await find(id);
+      return tenant ? tenant.status === 'DELETING' : directory.hasLeft(id);
+    },
+    isLeaving: (id) => leaving.has(id),
+    changed: (tenant) => recent.put(tenant.id, noted(tenant)),
     async enter(principal, named) {
       const tenant = await find(actingTenant(principal, named));
       if (tenant === null) throw tenantInvalid();

@@ -65,9 +65,9 @@ export const PLACES: readonly Place[] = [
   { ...domain('usage'), values: [...domain('usage').values, 'luxon'] },
   ...DOMAINS.map(domain),
 
-  // Only these three speak to DynamoDB; the stores beside them speak to `table.ts`.
+  // Only these four speak to DynamoDB; the stores beside them speak to `table.ts`.
   adapter(
-    ['src/adapters/dynamodb/index.ts', 'src/adapters/dynamodb/table.ts', 'src/adapters/dynamodb/tables.ts'],
+    ['index', 'table', 'tables', 'all-rows'].map((file) => `src/adapters/dynamodb/${file}.ts`),
     ...DYNAMODB_SDK,
     'node:http',
     'node:https',
@@ -161,12 +161,13 @@ export const PLACES: readonly Place[] = [
   },
   // What stands around the product, embedded or real, and what is done to it beside serving.
   {
-    files: ['src/backends.ts', 'src/commands.ts'],
+    files: ['src/backends.ts', 'src/commands.ts', 'src/offboarding.ts'],
     values: [
       'src/backends.ts',
       'src/adapters/**',
       'src/local/**',
       'src/audit/*',
+      'src/tenants/*',
       'src/usage/*',
       'src/users/*',
       KERNEL,

@@ -38,7 +38,7 @@ function createSource(clock: TestClock) {
   let bound = 0;
   const events = createEventQueue<StreamEvent>({ onEnd: () => left++ });
   const tenants = createTenantService({
-    directory: { get: () => Promise.resolve(tenant) },
+    directory: { get: () => Promise.resolve(tenant), hasLeft: () => Promise.resolve(false) },
     clock,
   });
   return {

@@ -39,6 +39,7 @@ function open(proxy?: LossyProxy) {
       verify: hasher.verify,
       ensure: (id, admin) => db.forTenant(id).users.ensureAdministrator(admin, clock.now()),
     },
+    removals: db.removals,
     changed: (tenant) => told.push(tenant),
     clock,
   });

@@ -40,10 +40,11 @@ const operator = principal('PLATFORM_OPERATOR', null);
 
 function open(stored: Tenant | null = aTenant(acme)) {
   const clock = createTestClock();
-  const state = { stored, reads: 0, failing: false };
+  const state = { stored, reads: 0, failing: false, left: false };
   const tenants = createTenantService({
     clock,
     directory: {
+      hasLeft: () => Promise.resolve(state.left),
       get(id) {
         state.reads++;
         if (state.failing) return Promise.reject(new Error('out of reach'));
@@ -73,6 +74,7 @@ describe('a tenant is read at most once in 25 s', () => {
     const slow = createTenantService({
       clock,
       directory: {
+        hasLeft: () => Promise.resolve(false),
         get: () => (state.reads++ === 0 ? answer.promise : Promise.resolve(aTenant(acme, { name: 'Second' }))),
       },
     });

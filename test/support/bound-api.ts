@@ -87,6 +87,7 @@ export async function startBoundApi({
     platform: {
       createTenant: () => Promise.reject(new Error('no operator is here')),
       setStatus: () => Promise.reject(new Error('no operator is here')),
+      removal: () => Promise.reject(new Error('no operator is here')),
       tenants: () => Promise.reject(new Error('no operator is here')),
     },
     tenantOf: () => Promise.resolve(tenantOf(OWN)),

@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { DeleteTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { DeleteCommand, DynamoDBDocumentClient, PutCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import {
+  BatchWriteCommand,
+  DeleteCommand,
+  DynamoDBDocumentClient,
+  PutCommand,
+  ScanCommand,
+} from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { createDynamoDb, type DynamoDb, type DynamoDbOptions } from '../../src/adapters/dynamodb/index.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
@@ -9,7 +15,9 @@ import { parseTenantId, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import { startLossyProxy, type LossyProxy } from './lossy-proxy.ts';
 
 const ACCESS = { region: 'us-east-1', credentials: { accessKeyId: 'contract', secretAccessKey: 'contract' } };
-const TABLES = ['app', 'usage', 'audit'];
+const TABLES = ['app', 'usage', 'audit'] as const;
+const BATCH_ROWS = 25;
+const BATCHES_AT_ONCE = 8;
 
 export type RawRow = Readonly<Record<string, unknown>> & { readonly PK: string; readonly SK: string };
 
@@ -28,6 +36,8 @@ export interface Storage {
   rowsOf(tenantId: TenantId): Promise<RawRow[]>;
   allRows(): Promise<RawRow[]>;
   putRaw(row: RawRow): Promise<void>;
+  /** Writes very many rows, as fast as it can be done. */
+  load(table: (typeof TABLES)[number], rows: Iterable<RawRow>): Promise<void>;
   /** Writes and removes rows behind the product's back. */
   tamper(table: string, rows: { readonly put: readonly RawRow[]; readonly remove: readonly RawRow[] }): Promise<void>;
   proxy(): Promise<LossyProxy>;
@@ -94,6 +104,19 @@ export async function openStorage(endpoint: string, release: () => Promise<void>
     tenant: () => parseTenantId(`t${randomBytes(8).toString('hex')}`)!,
     rowsOf: (tenantId) => allRows(`T#${tenantId}#`),
     putRaw: async (row) => void (await doc.send(new PutCommand({ TableName: `${tablePrefix}app`, Item: row }))),
+    async load(table, rows) {
+      const left = rows[Symbol.iterator]();
+      const worker = async () => {
+        for (;;) {
+          const batch = Array.from({ length: BATCH_ROWS }, () => left.next()).flatMap(({ done, value }) =>
+            done === true ? [] : [{ PutRequest: { Item: value as RawRow } }],
+          );
+          if (batch.length === 0) return;
+          await doc.send(new BatchWriteCommand({ RequestItems: { [`${tablePrefix}${table}`]: batch } }));
+        }
+      };
+      await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, worker));
+    },
     async tamper(table, { put, remove }) {
       const TableName = `${tablePrefix}${table}`;
       for (const Item of put) await doc.send(new PutCommand({ TableName, Item }));

@@ -7,6 +7,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { createCursors, type Cursors } from '../../tenancy/cursor.ts';
 import { PLATFORM, type TenantId } from '../../tenancy/tenant-id.ts';
 import type { UsageRetention } from '../../usage/ports.ts';
+import { createAllRows } from './all-rows.ts';
 import { createAlertStore, createDueAlerts } from './alert-store.ts';
 import { createApiKeyStore } from './api-key-store.ts';
 import { createAuditTrails } from './audit-store.ts';
@@ -20,6 +21,7 @@ import { createParkedWorkStore } from './parked-work-store.ts';
 import { createDueHours } from './period-store.ts';
 import { createPasswordStore } from './password-store.ts';
 import { createQuotaStore } from './quota-store.ts';
+import { createRemovalStore } from './removal-store.ts';
 import { openTable, until, type Sender } from './table.ts';
 import { createTables, enableTimeToLive, pingTable, type TableNames } from './tables.ts';
 import { createTenantDirectory } from './tenant-directory.ts';
@@ -154,6 +156,11 @@ export function createDynamoDb(options: DynamoDbOptions) {
     audit: tables.audit,
     tenants: createTenantDirectory(tables.app, createCursors(cursorSecret, PLATFORM)),
     issuers: createIssuerDirectory(tables.app),
+    removals: createRemovalStore(tables.app, holder),
+    allRows: createAllRows(
+      doc,
+      Object.values(names).map((name: string) => ({ name, table: openTable(doc, name, clock) })),
+    ),
     due: createDueWorkStore(tables.app),
     dueHours: createDueHours(tables.usage),
     dueAlerts: createDueAlerts(tables.usage),

@@ -170,6 +170,17 @@ export const issuerEntry = (issuer: string, claimValue: string | null): Key => (
   SK: claimValue === null ? 'D' : join('S', digest(claimValue)),
 });
 
+/** The removals of tenants. */
+export const removals = () => ({ PK: join('SYS', 'REMOVALS') });
+export const removal = (tenantId: TenantId): Key => ({ ...removals(), SK: join(tenantId) });
+
+/** What the keys of all rows in a tenant's partitions begin with. */
+export const tenantPrefix = (tenantId: TenantId): string => `${join('T', tenantId)}#`;
+/** What the keys of all rows outside any tenant's partitions begin with. Of these, a tenant's name it as their sort key, or as `tenant`. */
+export const SYSTEM_PREFIX = 'SYS#';
+/** What is kept of a tenant that is gone: that there was one of its id, and how it was removed. */
+export const memorials = (): string[] => [directory().PK, removals().PK];
+
 /** The directory of audit trails. */
 export const auditTrails = () => ({ PK: join('SYS', 'AUDIT') });
 /** Whose trail an entry of the directory is. */

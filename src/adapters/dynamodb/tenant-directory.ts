@@ -3,14 +3,14 @@ import type { TenantDirectory } from '../../tenants/ports.ts';
 import { pageOf } from '../../kernel/page.ts';
 import type { Cursors } from '../../tenancy/cursor.ts';
 import { parseTenantId } from '../../tenancy/tenant-id.ts';
-import { absent, anyOf, equals } from './expressions.ts';
+import { absent, anyOf, equals, present } from './expressions.ts';
 import { directory, directoryEntry, tenantKeys } from './keys.ts';
 import type { Item, Table } from './table.ts';
 
 type TenantRow = Item & Tenant & { readonly founding?: Founding };
 
-/** An entry outlives its tenant: with `removedAt` it keeps the id from being used again. */
-type EntryRow = Item & { readonly SK: string; readonly removedAt?: string };
+/** An entry outlives its tenant: with `removedAt` it keeps the id from being used again, with `gone` nothing is behind it any more. */
+type EntryRow = Item & { readonly SK: string; readonly removedAt?: string; readonly gone?: true };
 
 const LIST = 'tenants';
 
@@ -27,8 +27,6 @@ const tenantOf = (row: TenantRow): Tenant => {
 };
 
 export function createTenantDirectory(table: Table, cursors: Cursors): TenantDirectory {
-  const listed = absent('removedAt');
-
   return {
     async get(id) {
       const row = await table.get<TenantRow>(tenantKeys(id).tenant());
@@ -61,6 +59,17 @@ export function createTenantDirectory(table: Table, cursors: Cursors): TenantDir
       return result.done;
     },
 
+    async leave(id, at) {
+      await table.update(directoryEntry(id), { set: { removedAt: at } }, absent('removedAt'));
+    },
+
+    hasLeft: async (id) => (await table.get<EntryRow>(directoryEntry(id)))?.removedAt !== undefined,
+
+    async forget(id) {
+      await table.update(directoryEntry(id), { set: { gone: true } }, present('removedAt'));
+      await table.remove(tenantKeys(id).tenant());
+    },
+
     async page(request) {
       const { direction, size } = request;
       const cursor = cursors.open(LIST, request);
@@ -69,7 +78,7 @@ export function createTenantDirectory(table: Table, cursors: Cursors): TenantDir
         {
           ...directory(),
           descending: !forward,
-          filter: listed,
+          filter: absent('gone'),
           ...(cursor !== null && (forward ? { after: cursor } : { before: cursor })),
         },
         size + 1,
@@ -84,7 +93,11 @@ export function createTenantDirectory(table: Table, cursors: Cursors): TenantDir
     },
 
     async *ids() {
-      for await (const { SK } of table.rows<EntryRow>({ ...directory(), filter: listed, keysOnly: true })) {
+      for await (const { SK } of table.rows<EntryRow>({
+        ...directory(),
+        filter: absent('removedAt'),
+        keysOnly: true,
+      })) {
         const id = parseTenantId(SK);
         if (id !== null) yield id;
       }

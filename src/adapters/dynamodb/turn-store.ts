@@ -2,6 +2,7 @@ import type { ModelUse, Turn } from '../../conversations/model.ts';
 import type { DueWorkStore, TurnRecord, TurnStore } from '../../conversations/ports.ts';
 import { isoTime } from '../../kernel/clock.ts';
 import { ulid } from '../../kernel/ids.ts';
+import type { TenantId } from '../../tenancy/tenant-id.ts';
 import { dueRows } from './due-index.ts';
 import { absent, below, equals, present } from './expressions.ts';
 import { dueAt, duePartitions, PARKED, parkedSince, parseDue, type Key } from './keys.ts';
@@ -174,7 +175,20 @@ export function createDueWorkStore(table: Table): DueWorkStore {
     return (await table.getMany<TurnRow & Key>(keys, true)).filter((row) => row !== null);
   }
 
+  async function isOpenIn(PK: string, tenantId: TenantId): Promise<boolean> {
+    for await (const row of table.rows<Item & Key>({ index: 'due', PK })) {
+      const work = parseDue(row);
+      if (work?.kind === 'TURN' && work.tenantId === tenantId) return true;
+    }
+    return false;
+  }
+
   return {
+    async hasOpenTurns(tenantId) {
+      const open = await Promise.all(duePartitions().map((PK) => isOpenIn(PK, tenantId)));
+      return open.includes(true);
+    },
+
     async due(now) {
       return (await dueRows(table, now)).flatMap((row) => parseDue(row) ?? []);
     },

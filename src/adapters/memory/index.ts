@@ -14,6 +14,8 @@ export const createMemoryCoordination = (clock: Clock) => ({
   limiter: createMemoryRateLimiter(clock),
   attemptCounters: createMemoryAttemptCounters(),
   usageChanges: createMemoryUsageChanges(),
+  // What is held in memory of a tenant is gone by itself in a quarter of an hour.
+  forget: () => Promise.resolve(),
   ready: () => true,
   close: () => Promise.resolve(),
 });

@@ -1,6 +1,7 @@
 import type { OpenAttemptCounter } from '../../auth/ports.ts';
 import type { GenerationSlots, TurnSignals } from '../../conversations/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
+import type { TenantId } from '../../tenancy/tenant-id.ts';
 import type { RateLimiter } from '../../tenants/ports.ts';
 import type { UsageChanges } from '../../usage/ports.ts';
 import { createMemoryRateLimiter } from '../memory/rate-limiter.ts';
@@ -9,6 +10,7 @@ import { createMemoryUsageChanges } from '../memory/usage-changes.ts';
 import { createRedisAttemptCounters } from './attempt-counters.ts';
 import { createRedisConnection, type RedisLog } from './connection.ts';
 import { createRedisGenerationSlots } from './generation-slots.ts';
+import { forgetTenant } from './forgetting.ts';
 import { createInstances } from './instances.ts';
 import { redisKeys } from './keys.ts';
 import { createRedisRateLimiter } from './rate-limiter.ts';
@@ -37,6 +39,8 @@ export interface RedisCoordination {
   readonly limiter: RateLimiter;
   readonly attemptCounters: OpenAttemptCounter;
   readonly usageChanges: UsageChanges;
+  /** Removes all that Redis holds of a tenant. Rejects while Redis is away. */
+  forget(tenantId: TenantId): Promise<void>;
   /** Whether Redis is there. */
   ready(): boolean;
   /** Has Redis take what this process still wrote, if it is there, and leaves. */
@@ -60,6 +64,7 @@ export function createRedis({ url, prefix, instanceId, clock, log, slotHeldMs }:
     limiter: createRedisRateLimiter({ connection, keys, instances, clock, local: createMemoryRateLimiter(clock) }),
     attemptCounters: createRedisAttemptCounters(connection, keys),
     usageChanges: createRedisUsageChanges({ connection, keys, instanceId, local: createMemoryUsageChanges() }),
+    forget: (tenantId) => forgetTenant(connection, keys.allOf(tenantId)),
     ready: () => connection.ready(),
     async close() {
       slots.close();

@@ -26,6 +26,8 @@ export function redisKeys(prefix: string) {
       PART.test(messageId)
         ? { key: ofTenant(tenantId, 'ST', messageId), channel: ofTenant(tenantId, 'LIVE', messageId) }
         : null,
+    /** A pattern that every key of the tenant fits, and no other: nothing that a key may be made of means anything else there. */
+    allOf: (tenantId: TenantId): string => `${ofTenant(tenantId)}#*`,
     slots: (tenantId: TenantId): string => ofTenant(tenantId, 'SLOTS'),
     rate: ({ tenantId, meter, lane }: RateSubject): string => ofTenant(tenantId, 'RATE', meter, lane),
     attempts: (name: string): string => join(prefix, 'SYS', 'ATTEMPTS', name),
