@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseTenantId, PLATFORM, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import { actingIn, expectTenantNeeded } from '../support/refusals.ts';
 import { startWorld, type World } from '../support/world.ts';
+
+const GLOBEX = parseTenantId('globex')!;
 
 /** One world for all of them, in this order: each leaves it as the next one needs it. */
 let world: World;
@@ -217,5 +220,42 @@ describe('setTenantStatus', () => {
     for (const id of ['hooli', 'platform', 'no tenant']) expect((await set(id, 'SUSPENDED')).code).toBe('NOT_FOUND');
     for (const caller of [world.acme.admin, world.acme.member])
       expect((await caller.run(SET_STATUS, { id: 'acme', status: 'SUSPENDED' })).code).toBe('FORBIDDEN');
+  });
+});
+
+describe('tenantRemoval', () => {
+  const REMOVAL = `query($id: ID!) { tenantRemoval(tenantId: $id) { tenantId phase requestedAt rowsRemoved rowsRead doneAt } }`;
+
+  it('ok: how far the removal is that `setTenantStatus` began; null for a tenant that is not being removed', async () => {
+    const { operator } = world;
+    const { tenantRemoval } = (await operator.run(REMOVAL, { id: 'globex' })).data;
+    expect(tenantRemoval).toMatchObject({ tenantId: 'globex', phase: 'WAITING', rowsRemoved: 0, doneAt: null });
+    expect(Date.parse(tenantRemoval.requestedAt)).toBeLessThanOrEqual(Date.now());
+    for (const id of ['acme', 'hooli', 'no tenant'])
+      expect((await operator.run(REMOVAL, { id })).data.tenantRemoval).toBeNull();
+  });
+
+  it('FORBIDDEN for everybody but operators, UNAUTHENTICATED for nobody', async () => {
+    for (const caller of [world.acme.admin, world.acme.member])
+      expect((await caller.run(REMOVAL, { id: 'globex' })).code).toBe('FORBIDDEN');
+    expect((await world.nobody.run(REMOVAL, { id: 'globex' })).code).toBe('UNAUTHENTICATED');
+  });
+
+  it('what is tried in a tenant that is being removed is recorded in the trail of the platform, not in its own', async () => {
+    const { product, globex } = world;
+    const entriesOf = async (tenantId: TenantId) => {
+      await product.recorded();
+      const span = { from: '2000', before: '9999' };
+      const { audit } = product.dataOf(tenantId);
+      const [day = ''] = await audit.days('20000101', '99991231');
+      return (await audit.slice({ day }, span, 100)).entries;
+    };
+    const before = await entriesOf(GLOBEX);
+    const { headers } = await globex.member.run('{ conversations { nodes { id } } }');
+    const requestId = headers.get('x-request-id');
+    expect(await entriesOf(GLOBEX)).toEqual(before);
+    const entry = (await entriesOf(PLATFORM)).find((each) => each.requestId === requestId);
+    expect(entry).toMatchObject({ action: 'query.conversations', actorId: globex.member.id, result: 'FAILURE' });
+    expect(entry?.details).toEqual({ code: 'TENANT_SUSPENDED', tenant: 'globex' });
   });
 });

@@ -342,6 +342,35 @@ describe('the status of a tenant', () => {
     expect(told.map(({ version }) => version)).toEqual([1, 2, 3, 4, 5, 5]);
   });
 
+  it('is DELETING only once its removal is entered, so that it is carried out whoever dies', async () => {
+    const proxy = await storage.proxy();
+    const { platform } = open(proxy);
+    const { id } = (await platform.createTenant(anInput())).tenant;
+    expect(await platform.removal(id)).toBeNull();
+    proxy.decide(({ operation }) => (operation === 'UpdateItem' ? 'refuse' : 'pass'));
+    await expect(platform.setStatus(id, 'DELETING')).rejects.toThrow();
+    proxy.decide(null);
+    expect(await platform.removal(id)).toMatchObject({ tenantId: id, phase: 'WAITING', rowsRemoved: 0, doneAt: null });
+    await platform.setStatus(id, 'DELETING');
+    expect(await platform.removal('no tenant')).toBeNull();
+  });
+
+  it('nobody is set up in a tenant that is being removed, or is gone, also by the same input again', async () => {
+    const { platform, db } = open();
+    const input = anInput();
+    const { id } = (await platform.createTenant(input)).tenant;
+    await platform.setStatus(id, 'DELETING');
+    for (const row of await storage.rowsOf(id))
+      if (row.SK !== 'CFG') await storage.tamper('app', { put: [], remove: [row] });
+    await expect(platform.createTenant(input)).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect((await storage.rowsOf(id)).map(({ SK }) => SK)).toEqual(['CFG']);
+    await db.tenants.leave(id, '2026-11-20T12:00:00.000Z');
+    await db.tenants.forget(id);
+    await expect(platform.createTenant(input)).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect(await storage.rowsOf(id)).toEqual([]);
+    await expect(platform.setStatus(id, 'DELETING')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
   it('NOT_FOUND for a tenant that is not there, or that no tenant can be', async () => {
     for (const id of [storage.tenant(), 'platform', 'A#B', ''])
       await expect(open().platform.setStatus(id, 'SUSPENDED')).rejects.toMatchObject({ code: 'NOT_FOUND' });

@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { closedFor, recordAlone } from '../../src/audit/closed-trails.ts';
+import { dayOf } from '../../src/audit/model.ts';
+import { verifyTrail } from '../../src/audit/verifying.ts';
 import { isoTime, systemClock } from '../../src/kernel/clock.ts';
 import { ulid } from '../../src/kernel/ids.ts';
 import { messageId } from '../../src/conversations/model.ts';
-import type { TenantId } from '../../src/tenancy/tenant-id.ts';
+import { PLATFORM, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import { UNLIMITED, type Removal } from '../../src/tenants/model.ts';
 import type { AllRows } from '../../src/tenants/ports.ts';
 import {
@@ -11,6 +14,8 @@ import {
   TURNS_END_WITHIN_MS,
   VERIFIED_AFTER_MS,
 } from '../../src/tenants/removing.ts';
+import { aFact, SIGN, startRecorder } from '../support/audit.ts';
+import { collect } from '../support/collect.ts';
 import { aConversation, aTurn, messagesOf } from '../support/conversation-rows.ts';
 import { openEmbeddedStorage, type RawRow, type Storage } from '../support/dynamodb-storage.ts';
 import { aTurn as aUsedTurn } from '../support/usage-rows.ts';
@@ -236,5 +241,34 @@ describe('removing a tenant', () => {
     await round();
     expect(await db.removals.get(tenantId)).toBeNull();
     expect(await db.tenants.get(tenantId)).toMatchObject({ status: 'ACTIVE' });
+  });
+});
+
+describe('the trail of a tenant that is gone', () => {
+  const act = { action: 'conversation.delete', resource: 'conversation/conv-1' };
+
+  it('does not come back with what waited to be stored; other trails take everything', async () => {
+    const [gone, here] = [storage.tenant(), storage.tenant()];
+    const trails = closedFor((id) => Promise.resolve(id === gone), storage.connect({ clock }).audit);
+    const { recorder, told } = startRecorder({ trails, clock });
+    recorder.start();
+    recorder.record(aFact(gone));
+    recorder.record(aFact(here));
+    await recorder.close();
+    expect(await tracesOf(gone)).toEqual([]);
+    expect(await storage.rowsOf(here)).toContainEqual(expect.objectContaining(act));
+    expect(told).toEqual([]);
+  });
+
+  it('that it is gone is an entry of the platform by itself, and verifies', async () => {
+    const { audit } = storage.connect({ clock });
+    elapse(10 * 86_400_000); // a day of its own
+    const removed = { action: 'tenant.removed', resource: 'tenant/initech', details: { rowsRemoved: 7 } };
+    await recordAlone(audit, SIGN, clock)(removed);
+    const day = dayOf(isoTime(nowMs));
+    const { entries, faults } = await verifyTrail(audit.of(PLATFORM), SIGN, { from: day, to: day, nowMs });
+    expect([entries, faults]).toEqual([1, []]);
+    const [entry] = await collect(audit.of(PLATFORM).ofDay(day));
+    expect(entry?.entry).toMatchObject({ ...removed, tenantId: PLATFORM, actorId: null, result: 'SUCCESS' });
   });
 });

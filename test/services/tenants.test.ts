@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Principal, Role } from '../../src/tenancy/principal.ts';
-import { parseTenantId, type TenantId } from '../../src/tenancy/tenant-id.ts';
+import { parseTenantId, PLATFORM, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import { UNLIMITED, type Tenant } from '../../src/tenants/model.ts';
 import { createTenantService } from '../../src/tenants/service.ts';
 import { createTestClock } from '../support/clock.ts';
@@ -157,6 +157,19 @@ describe('entering a tenant', () => {
     await expect(open().tenants.enter(principal('MEMBER', null), null)).rejects.toMatchObject({
       code: 'TENANT_INVALID',
     });
+  });
+
+  it('one that is being removed is known as gone, and so is one that was; one that never was there is not', async () => {
+    const { clock, state, tenants } = open();
+    expect([await tenants.isGone(acme), tenants.isLeaving(acme)]).toEqual([false, false]);
+    state.stored = aTenant(acme, { status: 'DELETING' });
+    await clock.advance(30_000);
+    expect([await tenants.isGone(acme), tenants.isLeaving(acme)]).toEqual([true, true]);
+    state.stored = null;
+    await clock.advance(30_000);
+    expect([await tenants.isGone(acme), tenants.isLeaving(acme)]).toEqual([false, true]);
+    state.left = true;
+    expect([await tenants.isGone(acme), await tenants.isGone(PLATFORM)]).toEqual([true, false]);
   });
 
   it('suspension holds after 30 s at the latest', async () => {
