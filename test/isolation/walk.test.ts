@@ -363,13 +363,14 @@ describe('the walk', () => {
   });
 
   it('has baits that are right: whoever owns them gets answers to the same queries and subscriptions', async () => {
-    // No id of the victim is an agent's: agents belong to the installation. Members see no usage but their own, no list of tenants, users or parked work, and no trail.
+    // No id of the victim is an agent's: agents belong to the installation. Members see no usage but their own, no list of tenants, users or parked work, no removal of a tenant, and no trail.
     const unfit = [
       'Query.auditLog(after:)',
       'Query.auditLog(filter.actorId:)',
       'Query.conversations(filter.agentId:)',
       'Query.parkedWork(after:)',
       'Query.parkedWork(before:)',
+      'Query.tenantRemoval(tenantId:)',
       'Query.tenants(after:)',
       'Query.usageAlerts(after:)',
       'Query.usageTimeSeries(filter.agentId:)',
