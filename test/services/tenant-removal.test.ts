@@ -38,7 +38,7 @@ const elapse = (ms: number) => {
 /** A tenant that is being removed, or is not yet. */
 async function addTenant(status: 'ACTIVE' | 'DELETING' = 'ACTIVE', tenantId = storage.tenant()) {
   const at = isoTime(clock.now());
-  const lists = { agentIds: [], knowledgeBaseIds: [], features: [] };
+  const lists = { agentIds: [], knowledgeBaseIds: [], features: [], allowedOrigins: [] };
   const nulls = { conversationRetentionDays: null, alertPercentages: null };
   const db = storage.connect({ clock });
   const tenant = { id: tenantId, name: 'Initech', ...lists, ...nulls, limits: UNLIMITED, createdAt: at };
