@@ -103,5 +103,5 @@ export interface SweptPart {
 /** Everything that is stored, whosever it is. */
 export interface AllRows {
   /** Looks at the rows from a place on (null: from the first), and removes those of a tenant, whatever they are; the tenant's own row stays. */
-  removeSome(tenantId: TenantId, place: string | null): Promise<SweptPart>;
+  readonly removeSome: (tenantId: TenantId, place: string | null) => Promise<SweptPart>;
 }

@@ -20,9 +20,9 @@ export interface TenantService {
    */
   enter(principal: Principal, named: string | null): Promise<Tenant>;
   /** Whether this instance has seen the tenant being removed. */
-  isLeaving(id: TenantId): boolean;
+  readonly isLeaving: (id: TenantId) => boolean;
   /** Whether the tenant is being removed, or was. Of one that never was there is nothing to be told: false. */
-  isGone(id: TenantId): Promise<boolean>;
+  readonly isGone: (id: TenantId) => Promise<boolean>;
   /** Told of a tenant that this instance has just changed: it knows it at once. */
   readonly changed: (tenant: Tenant) => void;
 }

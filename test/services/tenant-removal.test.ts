@@ -86,7 +86,7 @@ async function fill(tenantId: TenantId) {
   await turns.finish(turn, clock.now() + 86_400_000);
   for (const message of messagesOf(conversation, turn)) await messages.add(message, turn);
   await usage.record(aUsedTurn(clock.now()));
-  await quota.reserve(turn.id, { month: '2026-11', day: '20' } as never, 10, UNLIMITED);
+  await quota.reserve(turn.id, { month: '2026-11', day: '20' }, 10, UNLIMITED);
   const at = isoTime(clock.now());
   const secret = { prefix: 'x', secretHash: 'x', scopes: ['READ'] as const, operationIds: null };
   const times = { createdAt: at, expiresAt: null, lastUsedAt: null, revokedAt: null };

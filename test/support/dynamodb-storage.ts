@@ -109,7 +109,7 @@ export async function openStorage(endpoint: string, release: () => Promise<void>
       const worker = async () => {
         for (;;) {
           const batch = Array.from({ length: BATCH_ROWS }, () => left.next()).flatMap(({ done, value }) =>
-            done === true ? [] : [{ PutRequest: { Item: value as RawRow } }],
+            done === true ? [] : [{ PutRequest: { Item: value } }],
           );
           if (batch.length === 0) return;
           await doc.send(new BatchWriteCommand({ RequestItems: { [`${tablePrefix}${table}`]: batch } }));
