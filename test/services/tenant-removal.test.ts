@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { closedFor, recordAlone } from '../../src/audit/closed-trails.ts';
 import { dayOf } from '../../src/audit/model.ts';
 import { verifyTrail } from '../../src/audit/verifying.ts';
-import { isoTime, systemClock } from '../../src/kernel/clock.ts';
+import { isoTime, systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { ulid } from '../../src/kernel/ids.ts';
 import { messageId } from '../../src/conversations/model.ts';
 import { PLATFORM, type TenantId } from '../../src/tenancy/tenant-id.ts';
@@ -30,7 +30,7 @@ beforeAll(async () => {
 afterAll(() => storage.close());
 
 let nowMs = Date.now();
-const clock = { now: () => nowMs, after: systemClock.after };
+const clock: Clock = { now: () => nowMs, after: (ms, task) => systemClock.after(ms, task) };
 const elapse = (ms: number) => {
   nowMs += ms;
 };
