@@ -72,7 +72,9 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
   const kinds = remembering<IssuerKind | null>(CACHED_MAX);
   const tenants = remembering<TenantId | null>(CACHED_MAX);
   const settings = remembering<IssuerSettings>(CACHED_MAX);
-  const seen = remembering<SeenUser>(USERS_CACHED_MAX);
+  /** What tokens said of users, and what is known of users. */
+  const told = remembering<SeenUser>(USERS_CACHED_MAX);
+  const seen = remembering<SeenUser | null>(USERS_CACHED_MAX);
   const signIns = remembering<string>(USERS_CACHED_MAX);
 
   /** Issuers that some tenant had: those are looked up again whatever else comes from an address. */
@@ -119,14 +121,19 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
     const startedAt = clock.now();
     const { userId, issuer } = user;
     const users = usersOf(tenantId);
-    const known = await seen.get(JSON.stringify([tenantId, user]), () => users.see(user));
-    seen.put(`${tenantId} ${userId}`, known);
+    const known = await told.get(JSON.stringify([tenantId, user]), async () => {
+      const read = await users.see(user);
+      seen.put(`${tenantId} ${userId}`, read); // as old as this read, and no younger
+      return read;
+    });
     const signInId = await signIns.get(`${tenantId} ${userId} ${name}`, async () => {
-      const { id, first } = await users.signIn(userId, name);
-      if (!first) return id;
-      log.signedIn({ tenantId, userId, signInId: id, issuer, origin });
+      const { id, first, counted } = await users.signIn(userId, name);
+      if (first) log.signedIn({ tenantId, userId, signInId: id, issuer, origin });
+      if (counted) return id;
+      // By its id, which makes one of it however often it is recorded: also by several instances, or again after a crash.
       const latencyMs = clock.now() - startedAt;
       await meter.recordSignIn(tenantId, { id, userId, identityProvider: 'OIDC', latencyMs });
+      await users.counted(userId, name);
       return id;
     });
     return { known, signInId };
@@ -141,11 +148,11 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
     const acceptance = await acceptanceOf(issuer, kind, claims);
     if (!acceptance) return null;
     const { tenantId, accepted } = acceptance;
-    const [subject] = textsOf(claims, accepted.userClaim);
+    const [subject, another] = textsOf(claims, accepted.userClaim);
     const audience = audienceOf(claims, accepted.audiences);
     const roleValues = ruledValues(accepted, textsOf(claims, accepted.rolesClaim));
     const roles = rolesOf(accepted, roleValues);
-    if (!subject || audience === null || roles.length === 0) return null;
+    if (!subject || another || audience === null || roles.length === 0) return null;
 
     const userId = externalUserId(tenantId, issuer, subject);
     const email = textOf(claims, accepted.emailClaim);
@@ -154,7 +161,7 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
     const tenantValue = accepted.tenantClaim?.value ?? null;
     return {
       ...{ userId, name: known.name, email: known.email, roles, tenantId, expiresAt },
-      credential: { kind: 'EXTERNAL', sessionId: signInId, issuer, subject, audience, tenantValue, roleValues },
+      credential: { kind: 'EXTERNAL', sessionId: signInId, issuer, audience, tenantValue, roleValues },
     };
   }
 
@@ -167,13 +174,11 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
       return principal;
     },
 
-    async rolesNow({ tenantId, userId, name, email, roles }, credential) {
-      const { issuer, subject, audience, tenantValue, roleValues } = credential;
+    async rolesNow({ tenantId, userId }, { issuer, audience, tenantValue, roleValues }) {
       const accepted = tenantId && (await acceptedBy(tenantId, issuer, [tenantValue]));
       if (!accepted || !accepted.audiences.includes(audience)) return null;
-      const user = { userId, issuer, subject, name, email, roles };
-      const known = await seen.get(`${tenantId} ${userId}`, () => usersOf(tenantId).see(user));
-      return known.disabled ? null : rolesOf(accepted, roleValues);
+      const known = await seen.get(`${tenantId} ${userId}`, () => usersOf(tenantId).known(userId));
+      return known && !known.disabled ? rolesOf(accepted, roleValues) : null;
     },
 
     changed(tenantId, next) {

@@ -43,12 +43,25 @@ export interface IssuerDirectory {
   remove(tenantId: TenantId, entry: Pick<TenantIssuer, 'issuer' | 'tenantClaim'>): Promise<void>;
 }
 
+/** A sign-in of which a token was seen. */
+export interface StoredSignIn {
+  readonly id: string;
+  /** Nobody has asked for it before. */
+  readonly first: boolean;
+  /** It is in the usage. */
+  readonly counted: boolean;
+}
+
 /** The external users of one tenant. */
 export interface ExternalUserStore {
   /** The user as they are known then: stored when they were not known, and changed where the token says something new. */
   see(user: ExternalUser): Promise<SeenUser>;
-  /** The id of the sign-in that the issuer knows by this name. `first`: nobody has asked for it before. */
-  signIn(userId: string, name: string): Promise<{ readonly id: string; readonly first: boolean }>;
+  /** The user as they are known; null when they are not, or no more. */
+  known(userId: string): Promise<SeenUser | null>;
+  /** The sign-in that the issuer knows by this name. */
+  signIn(userId: string, name: string): Promise<StoredSignIn>;
+  /** Notes that a sign-in was counted as usage. */
+  counted(userId: string, name: string): Promise<void>;
 }
 
 /** How somebody signed in. */

@@ -76,10 +76,8 @@ export function createIssuerService(deps: IssuerServiceDependencies): IssuerServ
       const conflict = (currentVersion: number) =>
         new AppError('CONFLICT', 'The issuers were changed meanwhile.', { currentVersion });
       if (expectedVersion != null && expectedVersion !== before.version) throw conflict(before.version);
-      for (const wanted of issuers) {
-        await checkReachable(wanted, before);
-        await checkKind(wanted);
-      }
+      await Promise.all(issuers.map((wanted) => checkReachable(wanted, before)));
+      for (const wanted of issuers) await checkKind(wanted);
       for (const wanted of issuers) await take(wanted);
       const next = { issuers, version: before.version + 1 };
       if (!(await store.replace(next))) throw conflict((await store.get()).version);

@@ -16,8 +16,6 @@ interface Credentials {
     /** The sign-in that the token comes from. */
     readonly sessionId: string;
     readonly issuer: string;
-    /** Who the caller is to the issuer. */
-    readonly subject: string;
     readonly audience: string;
     /** The value of the tenant claim that let them in; null with an issuer of the tenant's own. */
     readonly tenantValue: string | null;

@@ -23,7 +23,13 @@ function open() {
   const clock = createMovableClock();
   const tenantId = storage.tenant();
   const issuer = `https://issuer-${issuers++}.example`;
-  const state = { open: true, requests: 0, metered: [] as string[], logged: [] as string[] };
+  const state = {
+    open: true,
+    requests: 0,
+    metered: [] as string[],
+    logged: [] as string[],
+    metering: () => Promise.resolve(),
+  };
 
   /** A process of the installation. */
   function instance() {
@@ -41,7 +47,7 @@ function open() {
       ...{ directory: db.issuers, issuersOf, clock, isOpen: () => Promise.resolve(state.open) },
       usersOf: (id) => db.forTenant(id).externalUsers,
       refused: countRefusals(createMemoryAttemptCounters(), 'issuer'),
-      meter: { recordSignIn: (_tenant, { id }) => Promise.resolve(void state.metered.push(id)) },
+      meter: { recordSignIn: (_tenant, { id }) => state.metering().then(() => void state.metered.push(id)) },
       log: { signedIn: ({ signInId }) => state.logged.push(signInId) },
     });
     const settings = (id: TenantId) =>
@@ -66,7 +72,8 @@ describe('an external user', () => {
     expect(isUserId(both[0].userId)).toBe(true);
     expect(both[0]).toMatchObject({ tenantId, roles: ['MEMBER'], name: 'eva', email: null });
     expect(both[1].userId).toBe(both[0].userId);
-    expect([state.metered, state.logged]).toEqual([[expect.any(String)], state.metered]);
+    expect(new Set(state.metered).size).toBe(1); // the same id is the same sign-in
+    expect(state.logged).toEqual([state.metered[0]]);
   });
 
   it('of an issuer that tenants share is somebody else in each of them', async () => {
@@ -103,6 +110,42 @@ describe('an external user', () => {
     await external.verify(token({ name: 'Eva M.' }), origin);
     const { nodes } = await db.forTenant(tenantId).userDirectory.page({ direction: 'forward', size: 10, cursor: null });
     expect(nodes).toMatchObject([{ name: 'Eva M.', email: 'eva@x.example', status: 'ACTIVE' }]);
+  });
+
+  it('who is disabled, or not known any more, is out after 25 s, whatever was asked about them in between', async () => {
+    const { clock, tenantId, instance, input, token } = open();
+    const [{ external, settings }, other] = [instance(), instance()];
+    await settings(tenantId).set({ issuers: [input] });
+    const principal = await external.verify(token(), origin);
+    const { credential, userId } = principal;
+    if (credential.kind !== 'EXTERNAL') throw new Error('another kind');
+    const { userDirectory } = other.db.forTenant(tenantId);
+    await userDirectory.change(userId, ({ roles }) => ({ roles, status: 'DISABLED' }));
+    clock.move(FEDERATION_CACHE_MS - 1_000);
+    await external.verify(token(), origin);
+    expect(await external.rolesNow(principal, credential)).toEqual(['MEMBER']);
+    clock.move(1_000);
+    expect(await external.rolesNow(principal, credential)).toBeNull();
+    await userDirectory.change(userId, ({ roles }) => ({ roles, status: 'ACTIVE' }));
+    clock.move(FEDERATION_CACHE_MS);
+    expect(await external.rolesNow(principal, credential)).toEqual(['MEMBER']);
+    const rows = (await storage.rowsOf(tenantId)).filter(({ PK }) => PK.endsWith(`#U#${userId}`));
+    await storage.tamper('app', { put: [], remove: rows });
+    clock.move(FEDERATION_CACHE_MS);
+    expect(await external.rolesNow(principal, credential)).toBeNull();
+  });
+
+  it('whose sign-in could not be counted is counted with the next request, once', async () => {
+    const { tenantId, instance, input, token, state } = open();
+    const { external, settings } = instance();
+    await settings(tenantId).set({ issuers: [input] });
+    state.metering = () => Promise.reject(new Error('the store is away'));
+    await expect(external.verify(token(), origin)).rejects.toThrow('away');
+    state.metering = () => Promise.resolve();
+    const { credential } = await instance().external.verify(token(), origin);
+    await instance().external.verify(token(), origin);
+    expect(state.metered).toEqual(['sessionId' in credential && credential.sessionId]);
+    expect(state.logged).toEqual(state.metered);
   });
 
   it('is nobody in a tenant that is being removed', async () => {

@@ -9,6 +9,11 @@ import { createUserRows, type UserRow } from './user-rows.ts';
 /** Longer than any issuer's refresh token is used in one go; a sign-in that comes back after that is another one. */
 const SIGN_IN_KEPT_MS = 90 * 86_400_000;
 
+interface SignInRow extends Item {
+  readonly signIn: string;
+  readonly counted?: boolean;
+}
+
 /** Users without a password or an address of their own: two may have the same one, since neither signs in with it here. */
 export function createExternalUserStore(rows: TenantRows, clock: Clock): ExternalUserStore {
   const { table, keys } = rows;
@@ -36,15 +41,24 @@ export function createExternalUserStore(rows: TenantRows, clock: Clock): Externa
       return shown(changed.done ? changed.item : known);
     },
 
+    async known(userId) {
+      const row = await users.read(userId);
+      return row && shown(row);
+    },
+
     async signIn(userId, name) {
       const key = keys.externalSignIn(userId, name);
-      const known = await table.get<Item & { readonly signIn: string }>(key);
-      if (known) return { id: known.signIn, first: false };
+      const known = await table.get<SignInRow>(key);
+      if (known) return { id: known.signIn, first: false, counted: known.counted === true };
       const ttl = Math.ceil((clock.now() + SIGN_IN_KEPT_MS) / 1000);
-      const created = await table.create<Item & { readonly signIn: string }>(key, { signIn: ulid(clock.now()), ttl });
+      const created = await table.create<SignInRow>(key, { signIn: ulid(clock.now()), ttl, v: 1 });
       const row = created.done ? created.item : created.current;
       if (!row) throw new Error('The sign-in was removed while it was being stored.');
-      return { id: row.signIn, first: created.done };
+      return { id: row.signIn, first: created.done, counted: row.counted === true };
+    },
+
+    async counted(userId, name) {
+      await table.update(keys.externalSignIn(userId, name), { set: { counted: true } }, present('PK'));
     },
   };
 }
