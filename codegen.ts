@@ -48,6 +48,7 @@ const config: CodegenConfig = {
           LiveUsage: '../src/usage/model.ts#LiveUsage as LiveUsageModel',
           Message: '../src/conversations/model.ts#Message as MessageModel',
           ParkedWork: '../src/parked/model.ts#ParkedWork as ParkedWorkModel',
+          PersistedOperation: '../src/partners/model.ts#PersistedOperation as PersistedOperationModel',
           Session: './models.ts#ShownSession',
           Tenant: '../src/tenants/model.ts#Tenant as TenantModel',
           TenantRemoval: '../src/tenants/model.ts#Removal as RemovalModel',

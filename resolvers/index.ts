@@ -12,11 +12,13 @@ import { deleteConversation } from './Mutation/deleteConversation.ts';
 import { disableUser } from './Mutation/disableUser.ts';
 import { enableUser } from './Mutation/enableUser.ts';
 import { inviteUser } from './Mutation/inviteUser.ts';
+import { publishOperations } from './Mutation/publishOperations.ts';
 import { refreshSession } from './Mutation/refreshSession.ts';
 import { renameConversation } from './Mutation/renameConversation.ts';
 import { resetUserPassword } from './Mutation/resetUserPassword.ts';
 import { revokeApiKey } from './Mutation/revokeApiKey.ts';
 import { sendMessage } from './Mutation/sendMessage.ts';
+import { setApiKeyEnforcement } from './Mutation/setApiKeyEnforcement.ts';
 import { setIdentityIssuers } from './Mutation/setIdentityIssuers.ts';
 import { setTenantStatus } from './Mutation/setTenantStatus.ts';
 import { setUsageAlertPercentages } from './Mutation/setUsageAlertPercentages.ts';
@@ -25,6 +27,8 @@ import { setUserRoles } from './Mutation/setUserRoles.ts';
 import { signIn } from './Mutation/signIn.ts';
 import { signOut } from './Mutation/signOut.ts';
 import { signOutEverywhere } from './Mutation/signOutEverywhere.ts';
+import { sunsetOperations } from './Mutation/sunsetOperations.ts';
+import { unpublishOperations } from './Mutation/unpublishOperations.ts';
 import { updateTenant } from './Mutation/updateTenant.ts';
 import { agents } from './Query/agents.ts';
 import { apiKeys } from './Query/apiKeys.ts';
@@ -35,6 +39,7 @@ import { identityIssuers } from './Query/identityIssuers.ts';
 import { message } from './Query/message.ts';
 import { node } from './Query/node.ts';
 import { parkedWork } from './Query/parkedWork.ts';
+import { persistedOperations } from './Query/persistedOperations.ts';
 import { tenant } from './Query/tenant.ts';
 import { tenantRemoval } from './Query/tenantRemoval.ts';
 import { tenants } from './Query/tenants.ts';
@@ -66,6 +71,7 @@ export const resolvers: Resolvers = {
     message,
     node,
     parkedWork,
+    persistedOperations,
     tenant,
     tenantRemoval,
     tenants,
@@ -88,11 +94,13 @@ export const resolvers: Resolvers = {
     disableUser,
     enableUser,
     inviteUser,
+    publishOperations,
     refreshSession,
     renameConversation,
     resetUserPassword,
     revokeApiKey,
     sendMessage,
+    setApiKeyEnforcement,
     setIdentityIssuers,
     setTenantStatus,
     setUsageAlertPercentages,
@@ -101,6 +109,8 @@ export const resolvers: Resolvers = {
     signIn,
     signOut,
     signOutEverywhere,
+    sunsetOperations,
+    unpublishOperations,
     updateTenant,
   },
   Subscription: { liveUsage, messageStream },

@@ -13,6 +13,7 @@ import type { Page, PageArguments } from './kernel/page.ts';
 import type { IssuerService } from './federation/service.ts';
 import type { ParkedWork } from './parked/model.ts';
 import type { ApiKeyService } from './partners/api-keys.ts';
+import type { OperationService } from './partners/publishing.ts';
 import type { Principal } from './tenancy/principal.ts';
 import type { TenantScope } from './tenancy/scope.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
@@ -87,6 +88,7 @@ export interface TenantServices {
   readonly users: UserAdministration;
   readonly apiKeys: ApiKeyService;
   readonly issuers: IssuerService;
+  readonly operations: OperationService;
   /** The caller's own. */
   readonly changePassword: (input: PasswordChange) => Promise<SignedInSession>;
   readonly conversations: ConversationService;

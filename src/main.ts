@@ -48,12 +48,15 @@ import { demoAccounts, seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
 import { assembleRemoval, offboardTenants } from './offboarding.ts';
 import { createApiKeyAuthentication } from './partners/authentication.ts';
+import { createOperationGate } from './partners/running.ts';
 import { startApp } from './server/app.ts';
 import { createAuditor, recordBreaches, recordFederation, recordReuse } from './server/audit.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
 import { createLogger } from './server/log.ts';
 import { createMetrics } from './server/metrics.ts';
 import { gaugeAlerts, gaugeAudit, gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
+import { createPublishedCheck } from './server/operations/published-check.ts';
+import { buildPlainSchema } from './server/schema.ts';
 import { PLATFORM, type TenantId } from './tenancy/tenant-id.ts';
 import { isInUse, UNLIMITED } from './tenants/model.ts';
 import { createAlertPercentages } from './tenants/alert-percentages.ts';
@@ -183,6 +186,11 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
     noteFailed: (err) => log.warn({ err }, 'the use of an API key is not noted'),
   });
+  const operationGate = createOperationGate({
+    storeOf: (tenantId) => db.forTenant(tenantId).operations,
+    keyOf: apiKeys.find,
+    clock,
+  });
   const passwords = createPasswordService({
     passwordsOf: (home) => db.forTenant(home).passwords,
     ...{ sessionsOf, checkPassword, sessions, attempts, hasher, clock },
@@ -251,8 +259,8 @@ export async function start(config: Config, surroundings: Surroundings) {
 
   if (config.storage.kind === 'embedded') {
     const usersOf = (home: TenantId) => db.forTenant(home).users;
-    const apiKeysOf = (home: TenantId) => db.forTenant(home).apiKeys;
-    await seedDemoData({ tenants: db.tenants, usersOf, apiKeysOf, hasher, clock, password: config.demoPassword });
+    const partnersOf = (home: TenantId) => db.forTenant(home);
+    await seedDemoData({ tenants: db.tenants, usersOf, partnersOf, hasher, clock, password: config.demoPassword });
   }
   const exportLinks = createExportLinks(secrets.cursorSecret, clock);
   const platform = createPlatformService({
@@ -276,8 +284,10 @@ export async function start(config: Config, surroundings: Surroundings) {
     directory: db.tenants,
     agents,
     dataOf,
-    keyChanged: apiKeys.changed,
     issuersOf: (tenantId) => createIssuerService({ tenantId, ...federation }),
+    apiKeys,
+    operationGate,
+    checkOperation: createPublishedCheck(buildPlainSchema(), config.operationLimits.ceilings.partner),
     generations,
     limiter: shared.limiter,
     pointsPerMinute: config.operationLimits.pointsPerMinute,
@@ -303,6 +313,7 @@ export async function start(config: Config, surroundings: Surroundings) {
         externalTokens.issuerOf(token) === issuer ? tokens.verify(token) : external.verify(token, origin),
     },
     apiKeys,
+    operationGate,
     standing: createStanding({
       rolesNow: {
         SESSION: remembered(sessionRoles(sessionsOf), clock),

@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   AGENT_UNAVAILABLE: null,
   ISOLATION_VIOLATION: null,
   INTERRUPTED: null,
+  PERSISTED_OPERATION_REQUIRED: null,
+  PERSISTED_OPERATION_NOT_FOUND: null,
   INTERNAL: 500,
 } as const satisfies Record<string, number | null>;
 

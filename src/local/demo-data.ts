@@ -3,7 +3,7 @@ import type { AgentDefinition } from '../agents/model.ts';
 import type { Account } from '../auth/model.ts';
 import type { PasswordHasher } from '../auth/ports.ts';
 import { isoTime, type Clock } from '../kernel/clock.ts';
-import type { ApiKeyStore } from '../partners/ports.ts';
+import type { ApiKeyStore, OperationStore } from '../partners/ports.ts';
 import { apiKeyPrefix, writeApiKey } from '../tenancy/api-key.ts';
 import { newUserId, type Role } from '../tenancy/principal.ts';
 import { hashOfSecret } from '../tenancy/secret.ts';
@@ -11,6 +11,7 @@ import { parseTenantId, PLATFORM, type TenantId } from '../tenancy/tenant-id.ts'
 import { UNLIMITED } from '../tenants/model.ts';
 import type { TenantDirectory } from '../tenants/ports.ts';
 import { demoAgents } from './demo-corpus.ts';
+import { publishDemoOperations } from './demo-operations.ts';
 
 const DESCRIPTIONS: Readonly<Record<string, string>> = {
   support: 'Answers questions about orders, products and policies.',
@@ -89,15 +90,15 @@ export interface DemoDependencies {
     findByEmail(email: string): Promise<Account | null>;
     register(account: Account, nowMs: number): Promise<boolean>;
   };
-  readonly apiKeysOf: (home: TenantId) => Pick<ApiKeyStore, 'create'>;
+  readonly partnersOf: (home: TenantId) => { readonly apiKeys: ApiKeyStore; readonly operations: OperationStore };
   readonly hasher: PasswordHasher;
   readonly clock: Clock;
   readonly password: string;
 }
 
-/** Stores the demo tenants, users and API keys that are not there yet. Doing it again changes nothing. */
+/** Stores the demo tenants, users, API keys and published operations that are not there yet. Doing it again changes nothing. */
 export async function seedDemoData(deps: DemoDependencies): Promise<void> {
-  const { tenants, usersOf, apiKeysOf, hasher, clock, password } = deps;
+  const { tenants, usersOf, partnersOf, hasher, clock, password } = deps;
   const at = isoTime(clock.now());
   const open = new Set<TenantId>([PLATFORM]);
   for (const { slug, name } of DEMO_TENANTS) {
@@ -120,9 +121,11 @@ export async function seedDemoData(deps: DemoDependencies): Promise<void> {
     if ((await tenants.get(id))?.status !== 'ACTIVE') continue; // somebody tries how tenants are removed
     open.add(id);
     const { id: keyId, secretHash } = demoApiKey(slug, password);
-    await apiKeysOf(id).create({
+    const { apiKeys, operations } = partnersOf(id);
+    await publishDemoOperations(id, operations, clock.now());
+    await apiKeys.create({
       ...{ tenantId: id, id: keyId, name: `${name} Partner`, prefix: apiKeyPrefix(id, keyId), secretHash },
-      ...{ scopes: ['READ', 'CONVERSE'], operationIds: null, expiresAt: null },
+      ...{ scopes: ['READ', 'CONVERSE'], operationIds: null, enforcement: 'ENFORCE', expiresAt: null },
       ...{ createdAt: at, lastUsedAt: null, revokedAt: null },
     });
   }

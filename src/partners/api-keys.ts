@@ -5,7 +5,7 @@ import { checkName } from '../tenancy/names.ts';
 import type { ApiKeyScope } from '../tenancy/principal.ts';
 import type { TenantScope } from '../tenancy/scope.ts';
 import { hashOfSecret, newSecret } from '../tenancy/secret.ts';
-import { isLive, type ApiKey, type StoredApiKey } from './model.ts';
+import { isLive, type ApiKey, type ApiKeyEnforcement, type StoredApiKey } from './model.ts';
 import { checkOperationIds } from './operation-id.ts';
 import type { ApiKeyStore } from './ports.ts';
 
@@ -21,6 +21,7 @@ export interface NewApiKey {
   readonly scopes: readonly ApiKeyScope[];
   /** Left out: every published operation. */
   readonly operationIds?: readonly string[] | null | undefined;
+  readonly enforcement?: ApiKeyEnforcement;
   readonly expiresAt?: Date | null | undefined;
 }
 
@@ -35,6 +36,8 @@ export interface ApiKeyService {
    * @throws BAD_USER_INPUT; CONFLICT with `limit` where the tenant has as many keys as it may.
    */
   create(input: NewApiKey): Promise<{ readonly apiKey: ApiKey; readonly secret: string }>;
+  /** Holds at once here, and within 30 s everywhere. @throws NOT_FOUND */
+  setEnforcement(id: string, enforcement: ApiKeyEnforcement): Promise<ApiKey>;
   /** Holds at once here, and within 30 s everywhere, also on what is open. Again changes nothing. @throws NOT_FOUND */
   revoke(id: string): Promise<ApiKey>;
 }
@@ -63,6 +66,13 @@ export function createApiKeyService({ scope, store, changed, clock }: ApiKeyServ
     return SCOPES.filter((scope) => scopes.includes(scope));
   }
 
+  async function change(id: string, write: () => Promise<StoredApiKey | null>): Promise<ApiKey> {
+    const key = isApiKeyId(id) ? await write() : null;
+    if (!key) throw new AppError('NOT_FOUND', 'There is no such API key.');
+    changed(key);
+    return shown(key);
+  }
+
   return {
     async list() {
       const all = await store.list();
@@ -77,11 +87,12 @@ export function createApiKeyService({ scope, store, changed, clock }: ApiKeyServ
       return key && shown(key);
     },
 
-    async create({ name, scopes, operationIds, expiresAt }) {
+    async create({ name, scopes, operationIds, enforcement = 'ENFORCE', expiresAt }) {
       const [id, secret] = [newApiKeyId(clock.now()), newSecret()];
       const key: StoredApiKey = {
         ...{ tenantId, id, name: checkName(name), prefix: apiKeyPrefix(tenantId, id), scopes: checkScopes(scopes) },
         operationIds: operationIds ? checkOperationIds(operationIds) : null,
+        enforcement,
         expiresAt: checkExpiry(expiresAt ?? null),
         ...{ createdAt: isoTime(clock.now()), lastUsedAt: null, revokedAt: null, secretHash: hashOfSecret(secret) },
       };
@@ -95,11 +106,7 @@ export function createApiKeyService({ scope, store, changed, clock }: ApiKeyServ
       return { apiKey: shown(key), secret: writeApiKey(tenantId, id, secret) };
     },
 
-    async revoke(id) {
-      const key = isApiKeyId(id) ? await store.revoke(id, isoTime(clock.now())) : null;
-      if (!key) throw new AppError('NOT_FOUND', 'There is no such API key.');
-      changed(key);
-      return shown(key);
-    },
+    setEnforcement: (id, enforcement) => change(id, () => store.setEnforcement(id, enforcement)),
+    revoke: (id) => change(id, () => store.revoke(id, isoTime(clock.now()))),
   };
 }

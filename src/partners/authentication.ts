@@ -28,6 +28,8 @@ export interface ApiKeyAuthentication {
   principalOf(text: string, ipAddress: string | null): Promise<Principal>;
   /** The roles a key gives now: none any more once it was revoked or has expired. */
   readonly rolesNow: (principal: Principal) => Promise<readonly Role[] | null>;
+  /** A key as it was at most 25 s ago; null where there is none. */
+  readonly find: (tenantId: TenantId, id: string) => Promise<StoredApiKey | null>;
   /** Told of a key that this instance has just changed: it knows it at once. */
   readonly changed: (key: StoredApiKey) => void;
   /** Resolves once the use of keys is noted as far as it is known. */
@@ -100,6 +102,7 @@ export function createApiKeyAuthentication(deps: ApiKeyAuthenticationDependencie
       const key = tenantId && (await find(tenantId, userId));
       return key && isLive(key, clock.now()) ? PARTNER : null;
     },
+    find,
     changed: (key) => recent.put(nameOf(key.tenantId, key.id), key),
     async idle() {
       await Promise.all(noting);

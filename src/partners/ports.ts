@@ -1,4 +1,4 @@
-import type { StoredApiKey } from './model.ts';
+import type { ApiKeyEnforcement, OperationIndex, PublishedOperation, StoredApiKey } from './model.ts';
 
 /** The API keys of one tenant. What was revoked is kept: what it owned still shows its name. */
 export interface ApiKeyStore {
@@ -10,6 +10,8 @@ export interface ApiKeyStore {
   remove(id: string): Promise<void>;
   /** The key, revoked now or before; null where there is none. */
   revoke(id: string, at: string): Promise<StoredApiKey | null>;
+  /** The key, with this enforcement from now on; null where there is none. */
+  setEnforcement(id: string, enforcement: ApiKeyEnforcement): Promise<StoredApiKey | null>;
   /** Notes that a key was used, unless a later use is noted. */
   used(id: string, at: string): Promise<void>;
 }
@@ -20,3 +22,24 @@ export interface RefusedKeys {
   wait(ipAddress: string | null): Promise<number>;
   add(ipAddress: string | null): Promise<void>;
 }
+
+/** The published operations of one tenant. */
+export interface OperationStore {
+  index(): Promise<OperationIndex>;
+  /** Replaces the index if nobody has since the one of version `before`; false if somebody has. */
+  replaceIndex(index: OperationIndex, before: number): Promise<boolean>;
+  /** One entry for each operation, in the same order; null where there is none (any more). */
+  bodies(operations: readonly PublishedOperation[]): Promise<readonly (string | null)[]>;
+  saveBodies(operations: readonly (PublishedOperation & { readonly body: string })[]): Promise<void>;
+  removeBodies(operations: readonly PublishedOperation[]): Promise<void>;
+}
+
+/** What is found in the body of an operation, by the schema and the limits of the installation. */
+export interface OperationFindings {
+  /** Empty where it has none. */
+  readonly name: string;
+  /** Why it could not be run by a partner; none if it could. */
+  readonly problems: readonly string[];
+}
+
+export type CheckOperation = (body: string) => OperationFindings;

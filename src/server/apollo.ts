@@ -2,6 +2,7 @@ import {
   ApolloServer,
   HeaderMap,
   type ApolloServerPlugin,
+  type GraphQLRequest,
   type GraphQLRequestContextWillSendResponse,
 } from '@apollo/server';
 import {
@@ -14,13 +15,17 @@ import type { RequestContext } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { codeOf, formatError, isExpected, retryAfterSeconds, statusOf, withRequestId } from './format-error.ts';
 import { logUnexpected, type Logger, type OperationEnded } from './log.ts';
+import { Refused } from './operations/admission.ts';
 import { DOCUMENT_TOKENS_MAX } from './operations/document-limits.ts';
+import type { FindDocument, RunAs } from './operations/documents.ts';
 import type { Execution } from './operations/execution.ts';
+import { sunsetHeaders } from './operations/sunset.ts';
 
 const GRAPHQL_MEDIA_TYPE = 'application/graphql-response+json';
 
 export interface ApolloOptions {
   readonly execution: Execution;
+  readonly findDocument: FindDocument;
   readonly log: Logger;
   readonly clock: Clock;
   readonly operationEnded: OperationEnded;
@@ -30,9 +35,10 @@ export interface ApolloOptions {
  * Apollo Server reads requests and writes responses; between the two, operations are validated, limited and executed as they are over a
  * WebSocket.
  */
-const operations = ({ execution }: ApolloOptions): ApolloServerPlugin<RequestContext> => ({
-  requestDidStart: () =>
-    Promise.resolve({
+const operations = ({ execution, findDocument }: ApolloOptions): ApolloServerPlugin<RequestContext> => ({
+  async requestDidStart({ request, contextValue: context }) {
+    const refused = await replaceDocument(request, context, findDocument);
+    return {
       didResolveOperation({ operation }) {
         // It would be run as if its field were an ordinary one.
         if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return Promise.resolve();
@@ -40,13 +46,46 @@ const operations = ({ execution }: ApolloOptions): ApolloServerPlugin<RequestCon
           extensions: { code: 'BAD_REQUEST', http: { status: 400 } },
         });
       },
-      async responseForOperation({ document, request, contextValue }) {
+      async responseForOperation({ document, contextValue }) {
         const { operationName = null, variables = {} } = request;
-        const singleResult = await execution.answer({ document, operationName, variables }, contextValue);
+        const singleResult = refused
+          ? { errors: execution.present(refused.errors, contextValue) }
+          : await execution.answer({ document, operationName, variables }, contextValue);
         return { http: { headers: new HeaderMap() }, body: { kind: 'single', singleResult } };
       },
-    }),
+    };
+  },
 });
+
+/** What is parsed in place of a document that is not to be run. */
+const NOTHING = '{ __typename }';
+
+/** Puts the published operation that a request names in the place of its document. Apollo Server reads the request only after that. */
+async function replaceDocument(
+  request: GraphQLRequest,
+  context: RequestContext,
+  findDocument: FindDocument,
+): Promise<Refused | null> {
+  const { query = null, extensions, http } = request;
+  const inBody = (http?.body as { readonly documentId?: unknown } | undefined)?.documentId;
+  const documentId = inBody ?? new URLSearchParams(http?.search).get('documentId');
+  try {
+    const { text, ...runAs } = await findDocument({ text: query, documentId, extensions }, context);
+    running.set(context, runAs);
+    if (text !== null) request.query = text;
+    return null;
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    request.query = NOTHING;
+    delete request.operationName;
+    return error;
+  } finally {
+    delete request.extensions?.['persistedQuery'];
+  }
+}
+
+/** As what the documents of requests are run. */
+const running = new WeakMap<RequestContext, RunAs>();
 
 function setStatus({ request, response }: GraphQLRequestContextWillSendResponse<RequestContext>) {
   if (response.body.kind !== 'single') return;
@@ -72,8 +111,10 @@ const responses = ({ log, clock, operationEnded }: ApolloOptions): ApolloServerP
         return Promise.resolve();
       },
       willSendResponse(request) {
-        const { body } = request.response;
+        const { body, http } = request.response;
         setStatus(request);
+        const runAs = running.get(contextValue) ?? null;
+        for (const [name, value] of runAs?.published ? sunsetHeaders(runAs.published) : []) http.headers.set(name, value);
         const errors = body.kind === 'single' ? (body.singleResult.errors ?? []) : [];
         if (body.kind === 'single' && errors.length > 0) {
           body.singleResult.errors = errors.map((error) => withRequestId(error, contextValue.requestId));
@@ -81,6 +122,7 @@ const responses = ({ log, clock, operationEnded }: ApolloOptions): ApolloServerP
         operationEnded(contextValue, {
           type: request.operation?.operation ?? 'none',
           name: request.operationName ?? null,
+          runAs,
           transport: 'http',
           durationMs: clock.now() - startedAt,
           errorCodes: errors.map(codeOf),

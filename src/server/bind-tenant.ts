@@ -17,8 +17,10 @@ import type { Clock } from '../kernel/clock.ts';
 import { pageRequest, type PageArguments } from '../kernel/page.ts';
 import type { ParkedWorkStore } from '../parked/ports.ts';
 import { createApiKeyService } from '../partners/api-keys.ts';
-import type { StoredApiKey } from '../partners/model.ts';
-import type { ApiKeyStore } from '../partners/ports.ts';
+import type { ApiKeyAuthentication } from '../partners/authentication.ts';
+import type { ApiKeyStore, CheckOperation, OperationStore } from '../partners/ports.ts';
+import { createOperationService } from '../partners/publishing.ts';
+import type { OperationGate } from '../partners/running.ts';
 import type { Cursors } from '../tenancy/cursor.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import { createTenantConfiguration } from '../tenants/configuration.ts';
@@ -43,6 +45,7 @@ export interface TenantData extends ConversationStores {
   readonly userDirectory: UserDirectory;
   readonly sessions: UserSessions;
   readonly apiKeys: ApiKeyStore;
+  readonly operations: OperationStore;
   readonly usage: UsageService;
   readonly liveUsage: (limits: TokenLimits) => AsyncIterableIterator<LiveUsage>;
   readonly usageEvents: Pick<UsageStore, 'ordered'>;
@@ -62,9 +65,11 @@ export interface BinderDependencies {
   readonly agents: AgentCatalogue;
   /** With a signal: for reading only, until it aborts. */
   readonly dataOf: (tenantId: TenantId, terms: AlertTerms, signal?: AbortSignal) => TenantData;
-  /** Told of an API key that was changed. */
-  readonly keyChanged: (key: StoredApiKey) => void;
   readonly issuersOf: (tenantId: TenantId) => IssuerService;
+  /** What this instance knows of API keys and published operations; told when one is changed. */
+  readonly apiKeys: Pick<ApiKeyAuthentication, 'find' | 'changed'>;
+  readonly operationGate: Pick<OperationGate, 'changed'>;
+  readonly checkOperation: CheckOperation;
   readonly generations: Generations;
   readonly limiter: RateLimiter;
   /** What a tenant may use where its own limits do not say; null: any number. */
@@ -139,9 +144,17 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const audit = createAuditService(reading.audit, reading.cursors);
       const parkedWork = (page: PageArguments) => reading.parkedWork.list(pageRequest(page));
       const origin = { ipAddress, userAgent };
-      const apiKeys = createApiKeyService({ scope, store: stores.apiKeys, changed: deps.keyChanged, clock });
+      const apiKeys = createApiKeyService({ scope, store: stores.apiKeys, changed: deps.apiKeys.changed, clock });
+      const operations = createOperationService({
+        scope,
+        store: stores.operations,
+        check: deps.checkOperation,
+        allowedIds: async () => (await deps.apiKeys.find(tenant.id, principal.userId))?.operationIds ?? null,
+        changed: (index) => deps.operationGate.changed(tenant.id, index),
+        clock,
+      });
       const changePassword = (input: PasswordChange) => passwords.change(scope, input, origin);
-      const people = { users, apiKeys, issuers: deps.issuersOf(tenant.id), changePassword };
+      const people = { users, apiKeys, operations, issuers: deps.issuersOf(tenant.id), changePassword };
       const usage = { usage: reading.usage, liveUsage, exports, alerts: stores.alerts };
       return { scope, tenant, configuration, ...people, conversations, turns, ...usage, parkedWork, audit, loaders };
     },

@@ -39,7 +39,7 @@ export async function addHeaders(app: FastifyInstance, { https }: { readonly htt
   await app.register(cors, {
     origin: true,
     methods: ['GET', 'POST'],
-    exposedHeaders: ['x-request-id', 'retry-after', 'content-disposition'],
+    exposedHeaders: ['x-request-id', 'retry-after', 'deprecation', 'sunset', 'content-disposition'],
     maxAge: PREFLIGHT_MAX_AGE_S,
   });
   // Streams go out as they come: a compressor would hold them back.

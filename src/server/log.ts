@@ -1,6 +1,7 @@
 import { pino, type Logger } from 'pino';
 import type { RequestContext } from '../context.ts';
 import { AppError } from '../kernel/errors.ts';
+import type { RunAs } from './operations/documents.ts';
 
 export type { Logger } from 'pino';
 
@@ -19,6 +20,8 @@ export const createLogger = (level: string): Logger =>
 export interface OperationEnd {
   readonly type: string;
   readonly name: string | null;
+  /** As what it was run; null where it never was. */
+  readonly runAs: RunAs | null;
   readonly transport: 'http' | 'ws';
   readonly durationMs: number;
   readonly errorCodes: readonly string[];
@@ -32,7 +35,7 @@ export type OperationEnded = (context: RequestContext, operation: OperationEnd) 
 /** A line for every operation, with everything needed to find its caller and nothing of what it said. */
 export const createOperationLog =
   (log: Logger): OperationEnded =>
-  (context, operation) => {
+  (context, { runAs, ...operation }) => {
     const { principal } = context.identity;
     log.info(
       {
@@ -40,7 +43,7 @@ export const createOperationLog =
         tenantId: principal?.tenantId ?? context.namedTenant,
         userId: principal?.userId ?? null,
         ipAddress: context.ipAddress,
-        operation,
+        operation: { ...operation, ...(runAs?.published && { name: runAs.published.name, id: runAs.published.id }) },
       },
       'operation',
     );

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeExecutableSchema } from '@graphql-tools/schema';
-import type { GraphQLSchema } from 'graphql';
+import { buildSchema, type GraphQLSchema } from 'graphql';
 import { applyDirectives } from '../../directives/index.ts';
 import { resolvers } from '../../resolvers/index.ts';
 import type { ContextBinder } from '../context.ts';
@@ -14,6 +14,10 @@ export const readTypeDefs = (): string[] =>
   globSync('*.graphql', { cwd: SCHEMA_DIR })
     .sort()
     .map((name) => readFileSync(join(SCHEMA_DIR, name), 'utf8'));
+
+/** The schema without anything behind it: to look at documents with. */
+export const buildPlainSchema = (typeDefs: readonly string[] = readTypeDefs()): GraphQLSchema =>
+  buildSchema(typeDefs.join('\n'));
 
 /** @throws if the schema breaks the isolation policy, or does not say what reading it costs. */
 export function createSchema(binder: ContextBinder, typeDefs: readonly string[] = readTypeDefs()): GraphQLSchema {

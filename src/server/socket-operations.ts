@@ -16,8 +16,10 @@ import { appErrorOf, codeOf } from './format-error.ts';
 import type { OperationEnd, OperationEnded } from './log.ts';
 import { Refused, type AdmittedOperation } from './operations/admission.ts';
 import { DOCUMENT_TOKENS_MAX } from './operations/document-limits.ts';
+import type { FindDocument, RunAs } from './operations/documents.ts';
 import type { Execution } from './operations/execution.ts';
 import type { SubscriptionCounts } from './operations/subscription-limits.ts';
+import { withSunset } from './operations/sunset.ts';
 import type { ContextRenewal } from './request-context.ts';
 
 /** An open subscription. */
@@ -33,6 +35,7 @@ export interface OpenSubscription {
 /** One operation on a socket, in the form graphql-js executes it, with what the log wants to know of it. */
 export interface SocketOperation extends AdmittedOperation {
   readonly startedAt: number;
+  readonly runAs: RunAs;
   /** Called with a subscription once it is open. */
   readonly onOpen: (subscription: OpenSubscription) => void;
   /** Whether its stream was opened: such a subscription is logged when that ends. */
@@ -41,53 +44,51 @@ export interface SocketOperation extends AdmittedOperation {
 
 export interface SocketOperationsOptions {
   readonly execution: Execution;
+  readonly findDocument: FindDocument;
   readonly subscriptions: SubscriptionCounts;
   readonly clock: Clock;
   readonly operationEnded: OperationEnded;
   readonly renewed: ContextRenewal;
 }
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 const coded = (error: unknown, code: string) =>
   new GraphQLError(error instanceof Error ? error.message : 'Bad request.', { extensions: { code } });
 
 /** Operations that come over a socket: what Apollo Server does for HTTP, reading requests and keeping account of them, is done for them here. */
 export function createSocketOperations(options: SocketOperationsOptions) {
-  const { execution, subscriptions, clock, operationEnded, renewed } = options;
+  const { execution, findDocument, subscriptions, clock, operationEnded, renewed } = options;
 
-  function documentOf({ query, extensions }: SubscribePayload) {
-    // Apollo Server says the same: documents are not kept for whoever sends them.
-    if (isRecord(extensions?.['persistedQuery']))
-      throw new Refused([coded(new Error('PersistedQueryNotSupported'), 'PERSISTED_QUERY_NOT_SUPPORTED')]);
+  function parsed(text: string) {
     try {
-      return parse(query, { maxTokens: DOCUMENT_TOKENS_MAX });
+      return parse(text, { maxTokens: DOCUMENT_TOKENS_MAX });
     } catch (error) {
       throw new Refused([coded(error, error instanceof GraphQLError ? 'GRAPHQL_PARSE_FAILED' : 'BAD_REQUEST')]);
     }
   }
 
   /** What is to be executed, or what is wrong with the request. */
-  function prepare(
+  async function prepare(
     payload: SubscribePayload,
-    contextValue: RequestContext,
+    opened: RequestContext,
     onOpen: SocketOperation['onOpen'],
-  ): SocketOperation | readonly GraphQLError[] {
+  ): Promise<SocketOperation | readonly GraphQLError[]> {
     try {
-      const { operationName, variables } = payload;
+      const { query, operationName, variables, extensions } = payload;
+      const { documentId } = payload as { readonly documentId?: unknown };
+      const { text, ...runAs } = await findDocument({ text: query, documentId, extensions }, opened);
       const request = {
-        document: documentOf(payload),
+        document: parsed(text ?? ''),
         operationName: operationName ?? null,
         variables: variables ?? {},
       };
-      let opened = false;
+      let streaming = false;
       return {
-        ...execution.admit(request, contextValue),
+        ...execution.admit(request, opened),
         startedAt: clock.now(),
-        streaming: () => opened,
+        runAs,
+        streaming: () => streaming,
         onOpen(subscription) {
-          opened = true;
+          streaming = true;
           onOpen(subscription);
         },
       };
@@ -150,6 +151,7 @@ export function createSocketOperations(options: SocketOperationsOptions) {
     operationEnded(operation.contextValue, {
       type: operation.type,
       name: operation.operationName ?? null,
+      runAs: operation.runAs,
       transport: 'ws',
       durationMs: clock.now() - operation.startedAt,
       ...end,
@@ -158,7 +160,7 @@ export function createSocketOperations(options: SocketOperationsOptions) {
   /** A result as the client may see it. That of anything but an open subscription ends its operation. */
   function shown(result: ExecutionResult, operation: SocketOperation): FormattedExecutionResult {
     const { contextValue } = operation;
-    const formatted = execution.shown(result, contextValue);
+    const formatted = withSunset(execution.shown(result, contextValue), operation.runAs.published);
     if (operation.streaming()) return formatted;
     logEnd(operation, { errorCodes: (formatted.errors ?? []).map(codeOf) });
     return execution.withCost(formatted, contextValue);
@@ -169,7 +171,7 @@ export function createSocketOperations(options: SocketOperationsOptions) {
     const context = { ...opener, requestId: randomUUID() };
     const formatted = execution.present(errors, context);
     const errorCodes = formatted.map(codeOf);
-    operationEnded(context, { type: 'none', name, transport: 'ws', durationMs: 0, errorCodes });
+    operationEnded(context, { type: 'none', name, runAs: null, transport: 'ws', durationMs: 0, errorCodes });
     return formatted;
   }
 

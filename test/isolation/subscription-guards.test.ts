@@ -10,6 +10,7 @@ import { AppError } from '../../src/kernel/errors.ts';
 import { createOperationLog } from '../../src/server/log.ts';
 import { createContexts } from '../../src/server/request-context.ts';
 import { createSchema } from '../../src/server/schema.ts';
+import type { FindDocument } from '../../src/server/operations/documents.ts';
 import { createExecution } from '../../src/server/operations/execution.ts';
 import { createSubscriptionCounts } from '../../src/server/operations/subscription-limits.ts';
 import { createSocketOperations } from '../../src/server/socket-operations.ts';
@@ -251,6 +252,8 @@ const contextOf = (principal: Principal): RequestContext => ({
   agents: createAgentCatalogue([]),
 });
 
+const findDocument: FindDocument = ({ text }) => Promise.resolve({ text, published: null, tolerated: null });
+
 /** A stream that is refused while it waits tells its reader why, once, and ends. */
 async function expectToldOnce() {
   const clock = createTestClock();
@@ -260,6 +263,7 @@ async function expectToldOnce() {
     execution: createExecution({ schema, introspection: false, ...testConfig().operationLimits, log, clock }),
     subscriptions: createSubscriptionCounts(testConfig().operationLimits.subscriptions),
     clock,
+    findDocument,
     operationEnded: createOperationLog(log),
     renewed: renewedBy(clock),
   });
@@ -272,7 +276,7 @@ async function expectToldOnce() {
   const waiting = stream.next();
   stream.refuse(new AppError('UNAUTHENTICATED', 'The access token is not valid, or has expired.'));
   const { value } = await waiting;
-  const operation = operations.prepare({ query: QUERY }, contextOf(principalOf('MEMBER')), () => {});
+  const operation = await operations.prepare({ query: QUERY }, contextOf(principalOf('MEMBER')), () => {});
   if (!('contextValue' in operation)) throw new Error('the subscription was not understood');
   expect(codes(operations.shown(value!, operation) as never)).toEqual(['UNAUTHENTICATED']);
   await expect(stream.next()).resolves.toEqual({ value: undefined, done: true });
@@ -291,10 +295,11 @@ describe('the guard before every event, without the timer of the socket', () => 
       }),
       subscriptions: createSubscriptionCounts(testConfig().operationLimits.subscriptions),
       clock,
+      findDocument,
       operationEnded: createOperationLog(log),
       renewed: renewedBy(clock),
     });
-    const operation = operations.prepare({ query: QUERY }, contextOf(principalOf('MEMBER', expiresAt)), () => {});
+    const operation = await operations.prepare({ query: QUERY }, contextOf(principalOf('MEMBER', expiresAt)), () => {});
     if (!('contextValue' in operation)) throw new Error('the subscription was not understood');
     const results = await operations.subscribe(operation);
     return { source, operations, operation, results };

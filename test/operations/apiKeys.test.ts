@@ -1,11 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { demoApiKey } from '../../src/local/demo-data.ts';
 import { RECHECK_EVERY_MS } from '../../src/server/ws.ts';
 import { createTestClock } from '../support/clock.ts';
 import { openSocket } from '../support/raw-socket.ts';
 import { NO_CONVERSATION } from '../support/refusals.ts';
 import { ENDLESS, startTurn } from '../support/turns.ts';
-import { startWorld, STREAM, type Caller, type World } from '../support/world.ts';
+import { startWorld, STREAM, type World } from '../support/world.ts';
 
 const KEY = `id name prefix scopes operationIds expiresAt lastUsedAt revokedAt createdAt`;
 const KEYS = `{ apiKeys { ${KEY} } }`;
@@ -17,8 +16,13 @@ const START = `mutation { createConversation(input: { title: "Ours" }) { convers
 
 const clock = createTestClock(Date.now());
 let world: World;
+let acmePartner: Partner;
+let globexPartner: Partner;
+type Partner = Awaited<ReturnType<World['createPartner']>>;
 beforeAll(async () => {
   world = await startWorld({ clock });
+  acmePartner = await world.createPartner(world.acme.admin, { name: 'Acme Partner' });
+  globexPartner = await world.createPartner(world.globex.admin);
 });
 afterAll(async () => {
   let stopped = false;
@@ -27,22 +31,15 @@ afterAll(async () => {
   await stop;
 });
 
-interface Made extends Caller {
-  readonly id: string;
-  readonly secret: string;
-}
-
-async function createKey(input: Record<string, unknown> = {}, admin: Caller = world.acme.admin): Promise<Made> {
-  const { data } = await admin.run(CREATE, { input: { name: 'Shop', ...input } });
-  const { apiKey, secret } = data.createApiKey as { apiKey: { id: string }; secret: string };
-  return { ...world.caller(null, { 'x-api-key': secret }), id: apiKey.id, secret };
-}
+const createKey = (input: Record<string, unknown> = {}) => world.createPartner(world.acme.admin, input);
 
 const refusedKey = { status: 401, code: 'UNAUTHENTICATED' };
 
 describe('createApiKey', () => {
   it('ok: the secret is shown once, and whoever sends it is a partner of the tenant', async () => {
-    const { data } = await world.acme.admin.run(CREATE, { input: { name: 'Shop', scopes: ['READ'] } });
+    const { data } = await world.acme.admin.run(CREATE, {
+      input: { name: 'Shop', scopes: ['READ'], enforcement: 'LOG_ONLY' },
+    });
     const { apiKey, secret } = data.createApiKey;
     expect(apiKey).toMatchObject({
       ...{ name: 'Shop', scopes: ['READ'], operationIds: null, expiresAt: null, lastUsedAt: null, revokedAt: null },
@@ -62,7 +59,7 @@ describe('createApiKey', () => {
     const refused = await world.acme.admin.run(CREATE, { input });
     expect(refused.errors[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field: 'expiresAt' });
     const operator = world.operator.with({ 'x-tenant-id': 'acme' });
-    for (const who of [world.acme.member, world.partner('acme'), operator])
+    for (const who of [world.acme.member, acmePartner, operator])
       expect((await who.run(CREATE, { input: { name: 'Shop' } })).code).toBe('FORBIDDEN');
   });
 
@@ -97,8 +94,7 @@ describe('apiKeys', () => {
 
   it('UNAUTHENTICATED for nobody, FORBIDDEN for members, partners and acting operators', async () => {
     const operator = world.operator.with({ 'x-tenant-id': 'acme' });
-    for (const who of [world.acme.member, world.partner('acme'), operator])
-      expect((await who.run(KEYS)).code).toBe('FORBIDDEN');
+    for (const who of [world.acme.member, acmePartner, operator]) expect((await who.run(KEYS)).code).toBe('FORBIDDEN');
     expect((await world.nobody.run(KEYS)).code).toBe('UNAUTHENTICATED');
   });
 
@@ -106,7 +102,7 @@ describe('apiKeys', () => {
     const { id } = await createKey();
     expect((await world.acme.admin.run(NODE, { id })).data.node).toEqual({ __typename: 'ApiKey', id, name: 'Shop' });
     expect(JSON.stringify((await world.globex.admin.run(KEYS)).data)).not.toContain(id);
-    for (const who of [world.acme.member, world.partner('acme'), world.globex.admin, world.operator.with(IN_ACME)])
+    for (const who of [world.acme.member, acmePartner, world.globex.admin, world.operator.with(IN_ACME)])
       expect((await who.run(NODE, { id })).data).toEqual({ node: null });
   });
 });
@@ -158,10 +154,10 @@ describe('revokeApiKey', () => {
 
 describe('a request with an API key', () => {
   it('owns what it starts, and sees nothing of anybody else, by any path', async () => {
-    const [ours, theirs] = [world.partner('acme'), world.acme.member];
+    const [ours, theirs] = [acmePartner, world.acme.member];
     const { data } = await ours.run(START);
     expect(data.createConversation.conversation.owner).toEqual({
-      ...{ id: ours.id, name: 'Acme Corporation Partner', email: null },
+      ...{ id: ours.id, name: 'Acme Partner', email: null },
     });
     const own = data.createConversation.conversation.id as string;
     expect((await ours.ask(own, 'What is your refund policy?')).data.sendMessage.assistantMessage.status).toBe(
@@ -173,7 +169,7 @@ describe('a request with an API key', () => {
       ...{ conversation: null, node: null, conversations: { nodes: [{ id: own }] } },
     });
     expect((await ours.ask(foreign, 'Hello')).code).toBe('NOT_FOUND');
-    expect((await world.partner('globex').ask(own, 'Hello')).code).toBe('NOT_FOUND');
+    expect((await globexPartner.ask(own, 'Hello')).code).toBe('NOT_FOUND');
     expect((await theirs.run(seen, { id: own })).data).toMatchObject({ conversation: null, node: null });
     const usage = `query($start: DateTime!, $end: DateTime!) { usageSummary(start: $start, end: $end) { byUser { user { id name } turns } } }`;
     const day = {
@@ -182,7 +178,7 @@ describe('a request with an API key', () => {
     };
     const summary = await world.acme.admin.run(usage, day);
     expect(summary.data.usageSummary.byUser).toContainEqual({
-      ...{ user: { id: ours.id, name: 'Acme Corporation Partner' }, turns: 1 },
+      ...{ user: { id: ours.id, name: 'Acme Partner' }, turns: 1 },
     });
   });
 
@@ -212,7 +208,7 @@ describe('a request with an API key', () => {
   });
 
   it('is refused where it also brings a token, whatever both are, over HTTP and over a WebSocket', async () => {
-    const both = world.acme.member.with({ 'x-api-key': world.partner('acme').headers['x-api-key']! });
+    const both = world.acme.member.with({ 'x-api-key': acmePartner.headers['x-api-key']! });
     expect(await both.run(VIEWER)).toMatchObject(refusedKey);
     expect((await both.run(VIEWER)).errors[0]?.message).toContain('not both');
     const socket = await openSocket(world.wsUrl);
@@ -221,8 +217,8 @@ describe('a request with an API key', () => {
   });
 
   it('FORBIDDEN where it names another tenant, UNAUTHENTICATED where it is no key, the same over both transports', async () => {
-    const { text } = demoApiKey('acme', world.config.demoPassword);
-    const partner = world.partner('acme');
+    const partner = acmePartner;
+    const text = partner.secret;
     expect(await partner.with({ 'x-tenant-id': 'globex' }).run(SEND_NOTHING)).toMatchObject({
       ...{ status: 403, code: 'FORBIDDEN' },
     });
@@ -238,7 +234,7 @@ describe('a request with an API key', () => {
   it('TENANT_SUSPENDED while the tenant is, but it may still ask who it is', async () => {
     const status = (to: string) =>
       world.operator.run(`mutation { setTenantStatus(tenantId: "globex", status: ${to}) { tenant { status } } }`);
-    const partner = world.partner('globex');
+    const partner = globexPartner;
     await status('SUSPENDED');
     expect(await partner.run(SEND_NOTHING)).toMatchObject({ status: 403, code: 'TENANT_SUSPENDED' });
     expect((await partner.run(VIEWER)).data.viewer.tenant).toEqual({ id: 'globex' });

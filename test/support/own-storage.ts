@@ -29,8 +29,8 @@ export async function startOwnStorage() {
   await db.createTables();
   const hasher = createPasswordHasher(CHEAP_HASHES);
   const usersOf = (home: Parameters<typeof db.forTenant>[0]) => db.forTenant(home).users;
-  const apiKeysOf = (home: Parameters<typeof db.forTenant>[0]) => db.forTenant(home).apiKeys;
-  await seedDemoData({ tenants: db.tenants, usersOf, apiKeysOf, hasher, clock: systemClock, password: demoPassword });
+  const partnersOf = (home: Parameters<typeof db.forTenant>[0]) => db.forTenant(home);
+  await seedDemoData({ tenants: db.tenants, usersOf, partnersOf, hasher, clock: systemClock, password: demoPassword });
   const raw = DynamoDBDocumentClient.from(new DynamoDBClient(common));
 
   return {

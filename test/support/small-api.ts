@@ -6,6 +6,7 @@ import { createApollo } from '../../src/server/apollo.ts';
 import type { Patience, Tls } from '../../src/server/connections.ts';
 import { createHttpServer } from '../../src/server/http.ts';
 import { createContexts } from '../../src/server/request-context.ts';
+import { createDocumentFinder } from '../../src/server/operations/documents.ts';
 import { createExecution } from '../../src/server/operations/execution.ts';
 import { createSubscriptionCounts } from '../../src/server/operations/subscription-limits.ts';
 import { createOperationLog } from '../../src/server/log.ts';
@@ -55,7 +56,11 @@ export async function startSmallApi({
     agents,
   });
   const execution = createExecution({ schema, introspection: false, ...operationLimits, log, clock });
-  const account = { execution, log, clock, operationEnded: createOperationLog(log) };
+  const findDocument = createDocumentFinder({
+    gate: { find: () => Promise.resolve(null), strictness: () => Promise.resolve('FREE') },
+    audit: () => {},
+  });
+  const account = { execution, findDocument, log, clock, operationEnded: createOperationLog(log) };
   const subscriptions = createSubscriptionCounts(operationLimits.subscriptions);
   const apollo = createApollo(account);
   await apollo.start();

@@ -4,7 +4,6 @@ import { readConfig, type Config } from '../../src/config.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { start } from '../../src/main.ts';
 import type { DynamoDbRequest } from '../../src/adapters/dynamodb/index.ts';
-import { demoApiKey } from '../../src/local/demo-data.ts';
 import { createLogger } from '../../src/server/log.ts';
 
 type Json = Record<string, unknown>;
@@ -129,6 +128,14 @@ export async function startWorld({ clock = systemClock, config = {} }: WorldOpti
 
   const nobody = caller(null);
 
+  /** The program of a partner, with an API key of its own. It may send what it likes, unless the test says otherwise. */
+  async function createPartner(admin: Caller, input: Json = {}) {
+    const query = `mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { id } secret } }`;
+    const { data } = await admin.run(query, { input: { name: 'Shop', enforcement: 'LOG_ONLY', ...input } });
+    const { apiKey, secret } = (data as { createApiKey: { apiKey: { id: string }; secret: string } }).createApiKey;
+    return { ...caller(null, { 'x-api-key': secret }), id: apiKey.id, secret };
+  }
+
   async function signIn(
     tenant: string,
     email: string,
@@ -137,12 +144,6 @@ export async function startWorld({ clock = systemClock, config = {} }: WorldOpti
     const session = (data as { signIn: { accessToken: string; refreshToken: string; viewer: { id: string } } }).signIn;
     return { ...caller(session.accessToken), id: session.viewer.id, refreshToken: session.refreshToken };
   }
-
-  /** The partner of a demo tenant, with its API key. */
-  const partner = (slug: string) => {
-    const { id, text } = demoApiKey(slug, settings.demoPassword);
-    return { ...caller(null, { 'x-api-key': text }), id };
-  };
 
   const [acmeAdmin, acmeMember, globexAdmin, globexMember, operator] = await Promise.all([
     signIn('acme', 'admin@acme.example'),
@@ -164,7 +165,7 @@ export async function startWorld({ clock = systemClock, config = {} }: WorldOpti
     acme: { admin: acmeAdmin, member: acmeMember },
     globex: { admin: globexAdmin, member: globexMember },
     operator,
-    partner,
+    createPartner,
     /** The requests to DynamoDB that this work makes. */
     async requestsOf(work: () => Promise<unknown>): Promise<DynamoDbRequest[]> {
       const before = requests.length;

@@ -159,7 +159,9 @@ it('a counter is there from the beginning where it has no labels, and counts by 
 
 it('durations are in seconds', async () => {
   const admin = await startAdmin([]);
-  admin.metrics.operation({ type: 'query', name: 'Zebra', transport: 'http', durationMs: 1_500, errorCodes: [] });
+  admin.metrics.operation({
+    ...{ type: 'query', name: 'Zebra', runAs: null, transport: 'http', durationMs: 1_500, errorCodes: [] },
+  });
   expect((await scrape(admin.url)).sum(`${DURATION}_sum`)).toBe(1.5);
   await admin.stop();
 });

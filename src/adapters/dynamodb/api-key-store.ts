@@ -7,12 +7,12 @@ import { absent, allOf, anyOf, below, present } from './expressions.ts';
 import type { Item } from './table.ts';
 
 type ApiKeyRow = Item &
-  Pick<StoredApiKey, 'id' | 'name' | 'scopes' | 'createdAt' | 'secretHash'> &
+  Pick<StoredApiKey, 'id' | 'name' | 'scopes' | 'enforcement' | 'createdAt' | 'secretHash'> &
   Partial<Pick<StoredApiKey, 'operationIds' | 'expiresAt' | 'lastUsedAt' | 'revokedAt'>>;
 
 const apiKeyOf = (tenantId: TenantId, row: ApiKeyRow): StoredApiKey => ({
   ...{ tenantId, id: row.id, name: row.name, prefix: apiKeyPrefix(tenantId, row.id), scopes: row.scopes },
-  ...{ operationIds: row.operationIds ?? null, expiresAt: row.expiresAt ?? null, lastUsedAt: row.lastUsedAt ?? null },
+  ...{ operationIds: row.operationIds ?? null, enforcement: row.enforcement, expiresAt: row.expiresAt ?? null, lastUsedAt: row.lastUsedAt ?? null },
   ...{ revokedAt: row.revokedAt ?? null, createdAt: row.createdAt, secretHash: row.secretHash },
 });
 
@@ -26,10 +26,10 @@ export function createApiKeyStore({ tenantId, table, keys }: TenantRows): ApiKey
         found.push(apiKeyOf(tenantId, row));
       return found;
     },
-    async create({ id, name, scopes, operationIds, expiresAt, createdAt, secretHash }) {
-      const row = { id, name, scopes, operationIds, expiresAt, createdAt, secretHash, v: 1 };
+    async create({ tenantId: _tenant, prefix: _prefix, lastUsedAt: _used, revokedAt: _revoked, ...stored }) {
+      const row = { ...stored, v: 1 };
       const given = Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));
-      return (await table.create(keys.apiKey(id), given)).done;
+      return (await table.create(keys.apiKey(stored.id), given)).done;
     },
     remove: (id) => table.remove(keys.apiKey(id)),
     async revoke(id, at) {
@@ -40,6 +40,10 @@ export function createApiKeyStore({ tenantId, table, keys }: TenantRows): ApiKey
         absent('revokedAt'),
       );
       return keyOf(result.done ? result.item : result.current);
+    },
+    async setEnforcement(id, enforcement) {
+      const result = await table.update<ApiKeyRow>(keys.apiKey(id), { set: { enforcement } }, present('PK'));
+      return result.done ? apiKeyOf(tenantId, result.item) : null;
     },
     async used(id, at) {
       const latest = allOf(present('PK'), anyOf(absent('lastUsedAt'), below('lastUsedAt', at)));

@@ -17,6 +17,7 @@ import { createIssuerStore } from './issuer-store.ts';
 import { createConversationStore, type TenantRows } from './conversation-store.ts';
 import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
+import { createOperationStore } from './operation-store.ts';
 import { createParkedWorkStore } from './parked-work-store.ts';
 import { createDueHours } from './period-store.ts';
 import { createPasswordStore } from './password-store.ts';
@@ -144,6 +145,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
       apiKeys: createApiKeyStore(rows),
       issuers: createIssuerStore(rows),
       externalUsers: createExternalUserStore(rows, clock),
+      operations: createOperationStore(rows),
       usage: createUsageStore({ tenantId, table: usage, keys }, { marked: markedHours, clock, kept }),
       quota: createQuotaStore({ tenantId, table: usage, keys }),
       alerts: createAlertStore({ tenantId, table: usage, keys }, cursors, clock),
