@@ -114,7 +114,8 @@ const responses = ({ log, clock, operationEnded }: ApolloOptions): ApolloServerP
         const { body, http } = request.response;
         setStatus(request);
         const runAs = running.get(contextValue) ?? null;
-        for (const [name, value] of runAs?.published ? sunsetHeaders(runAs.published) : []) http.headers.set(name, value);
+        for (const [name, value] of runAs?.published ? sunsetHeaders(runAs.published) : [])
+          http.headers.set(name, value);
         const errors = body.kind === 'single' ? (body.singleResult.errors ?? []) : [];
         if (body.kind === 'single' && errors.length > 0) {
           body.singleResult.errors = errors.map((error) => withRequestId(error, contextValue.requestId));

@@ -241,7 +241,14 @@ describe('revoking a key', () => {
 describe('the keys of a tenant', () => {
   const endless = (tenantId: TenantId, nowMs: number): StoredApiKey => ({
     ...{ tenantId, id: newApiKeyId(nowMs), name: 'Shop', prefix: '', scopes: ['READ'], operationIds: null },
-    ...{ enforcement: 'ENFORCE', expiresAt: null, lastUsedAt: null, revokedAt: null, createdAt: '', secretHash: 'hash' },
+    ...{
+      enforcement: 'ENFORCE',
+      expiresAt: null,
+      lastUsedAt: null,
+      revokedAt: null,
+      createdAt: '',
+      secretHash: 'hash',
+    },
   });
 
   it('are at most 100 that may be used: of those who take the last place at the same time, none goes beyond it', async () => {

@@ -12,7 +12,12 @@ type ApiKeyRow = Item &
 
 const apiKeyOf = (tenantId: TenantId, row: ApiKeyRow): StoredApiKey => ({
   ...{ tenantId, id: row.id, name: row.name, prefix: apiKeyPrefix(tenantId, row.id), scopes: row.scopes },
-  ...{ operationIds: row.operationIds ?? null, enforcement: row.enforcement, expiresAt: row.expiresAt ?? null, lastUsedAt: row.lastUsedAt ?? null },
+  ...{
+    operationIds: row.operationIds ?? null,
+    enforcement: row.enforcement,
+    expiresAt: row.expiresAt ?? null,
+    lastUsedAt: row.lastUsedAt ?? null,
+  },
   ...{ revokedAt: row.revokedAt ?? null, createdAt: row.createdAt, secretHash: row.secretHash },
 });
 
