@@ -82,6 +82,7 @@ describe('the server refuses to start', () => {
         'Mutation.createUsageExport',
         'Mutation.updateTenant',
         'Mutation.changePassword',
+        'Mutation.unpublishOperations',
       ];
       if (harmless.includes(coordinate)) expect(() => startWith(opened)).not.toThrow();
       else expect(() => startWith(opened)).toThrow(refused(`without @tenantScoped`));
