@@ -1,4 +1,5 @@
 import { AgentUsage } from './AgentUsage.ts';
+import { ApiKey } from './ApiKey.ts';
 import { Conversation } from './Conversation.ts';
 import { Message } from './Message.ts';
 import { acceptInvitation } from './Mutation/acceptInvitation.ts';
@@ -115,6 +116,7 @@ export const resolvers: Resolvers = {
   },
   Subscription: { liveUsage, messageStream },
   AgentUsage,
+  ApiKey,
   Conversation,
   Message,
   Tenant,

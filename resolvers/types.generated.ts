@@ -128,6 +128,20 @@ export type ApiKey = Node & {
   readonly revokedAt: Maybe<Scalars['DateTime']['output']>;
   /** What it may do at all. */
   readonly scopes: ReadonlyArray<ApiKeyScope>;
+  /**
+   * What it did with each operation, the one it used last first; operations it has not used for 90 days are left out. Counted in memory and stored every few
+   * seconds: a crash loses the last ones.
+   */
+  readonly usage: ReadonlyArray<OperationUsage>;
+};
+
+
+/**
+ * The key of a partner's program, sent as `x-api-key`. The program is a user of the key's own name, with the role PARTNER: it sees what it
+ * started itself, and nothing of anybody else.
+ */
+export type ApiKeyUsageArgs = {
+  first?: InputMaybe<Scalars['Int']['input']>;
 };
 
 /** Whether an API key is held to published operations. */
@@ -1002,6 +1016,27 @@ export type NamedServiceUsage = {
 export type Node = {
   /** Opaque and global: keep it, compare it, send it back; never take it apart. */
   readonly id: Scalars['ID']['output'];
+};
+
+/** What one API key did with one operation. */
+export type OperationUsage = {
+  readonly __typename?: 'OperationUsage';
+  /** How long queries and mutations took, on average, in milliseconds; 0 where there were none. */
+  readonly averageLatencyMs: Scalars['Float']['output'];
+  /** How often it was run. */
+  readonly calls: Scalars['Float']['output'];
+  /** How often with an error in the answer. */
+  readonly errors: Scalars['Float']['output'];
+  /** When it was last used, to within a few seconds. */
+  readonly lastUsedAt: Scalars['DateTime']['output'];
+  /** How long they took, within 2 %, in milliseconds. */
+  readonly latencyMs: Percentiles;
+  /** The operation's name, where it has one. */
+  readonly name: Scalars['String']['output'];
+  /** The operation's id; of a document that the key sent as text: its SHA-256. `others` counts those together that are too many to name. */
+  readonly operationId: Scalars['ID']['output'];
+  /** How often it would be refused, if the key were held to published operations. */
+  readonly wouldBeRefused: Scalars['Float']['output'];
 };
 
 /** Where a page stands in its list. */
@@ -2050,6 +2085,7 @@ export type ResolversTypes = {
   Mutation: ResolverTypeWrapper<Record<PropertyKey, never>>;
   NamedServiceUsage: ResolverTypeWrapper<NamedServiceUsage>;
   Node: ResolverTypeWrapper<ResolversInterfaceTypes<ResolversTypes>['Node']>;
+  OperationUsage: ResolverTypeWrapper<OperationUsage>;
   PageInfo: ResolverTypeWrapper<PageInfo>;
   ParkedWork: ResolverTypeWrapper<ParkedWorkModel>;
   ParkedWorkConnection: ResolverTypeWrapper<Omit<ParkedWorkConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversTypes['ParkedWorkEdge']>, nodes: ReadonlyArray<ResolversTypes['ParkedWork']> }>;
@@ -2174,6 +2210,7 @@ export type ResolversParentTypes = {
   Mutation: Record<PropertyKey, never>;
   NamedServiceUsage: NamedServiceUsage;
   Node: ResolversInterfaceTypes<ResolversParentTypes>['Node'];
+  OperationUsage: OperationUsage;
   PageInfo: PageInfo;
   ParkedWork: ParkedWorkModel;
   ParkedWorkConnection: Omit<ParkedWorkConnection, 'edges' | 'nodes'> & { edges: ReadonlyArray<ResolversParentTypes['ParkedWorkEdge']>, nodes: ReadonlyArray<ResolversParentTypes['ParkedWork']> };
@@ -2309,6 +2346,7 @@ export type ApiKeyResolvers<ContextType = RequestContext, ParentType extends Res
   prefix?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
   revokedAt?: Resolver<Maybe<ResolversTypes['DateTime']>, ParentType, ContextType>;
   scopes?: Resolver<ReadonlyArray<ResolversTypes['ApiKeyScope']>, ParentType, ContextType>;
+  usage?: Resolver<ReadonlyArray<ResolversTypes['OperationUsage']>, ParentType, InTenant<ContextType>, RequireFields<ApiKeyUsageArgs, 'first'>>;
   __isTypeOf?: IsTypeOfResolverFn<ParentType, ContextType>;
 };
 
@@ -2578,6 +2616,17 @@ export type NamedServiceUsageResolvers<ContextType = RequestContext, ParentType 
 
 export type NodeResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['Node'] = ResolversParentTypes['Node']> = {
   __resolveType: TypeResolveFn<'ApiKey' | 'Conversation' | 'Message' | 'Tenant', ParentType, ContextType>;
+};
+
+export type OperationUsageResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['OperationUsage'] = ResolversParentTypes['OperationUsage']> = {
+  averageLatencyMs?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  calls?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  errors?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
+  lastUsedAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
+  latencyMs?: Resolver<ResolversTypes['Percentiles'], ParentType, ContextType>;
+  name?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+  operationId?: Resolver<ResolversTypes['ID'], ParentType, ContextType>;
+  wouldBeRefused?: Resolver<ResolversTypes['Float'], ParentType, ContextType>;
 };
 
 export type PageInfoResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['PageInfo'] = ResolversParentTypes['PageInfo']> = {
@@ -2925,6 +2974,7 @@ export type Resolvers<ContextType = RequestContext> = {
   Mutation?: MutationResolvers<ContextType>;
   NamedServiceUsage?: NamedServiceUsageResolvers<ContextType>;
   Node?: NodeResolvers<ContextType>;
+  OperationUsage?: OperationUsageResolvers<ContextType>;
   PageInfo?: PageInfoResolvers<ContextType>;
   ParkedWork?: ParkedWorkResolvers<ContextType>;
   ParkedWorkConnection?: ParkedWorkConnectionResolvers<ContextType>;

@@ -49,6 +49,7 @@ import { welcome } from './local/welcome.ts';
 import { assembleRemoval, offboardTenants } from './offboarding.ts';
 import { createApiKeyAuthentication } from './partners/authentication.ts';
 import { createOperationGate } from './partners/running.ts';
+import { createOperationUsageRecorder } from './partners/usage.ts';
 import { startApp } from './server/app.ts';
 import { createAuditor, recordBreaches, recordFederation, recordReuse } from './server/audit.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
@@ -191,6 +192,11 @@ export async function start(config: Config, surroundings: Surroundings) {
     keyOf: apiKeys.find,
     clock,
   });
+  const operationUsage = createOperationUsageRecorder({
+    storeOf: (tenantId) => db.forTenant(tenantId).operationUsage,
+    clock,
+    flushFailed: (err) => log.warn({ err }, 'what API keys did is not stored yet'),
+  });
   const passwords = createPasswordService({
     passwordsOf: (home) => db.forTenant(home).passwords,
     ...{ sessionsOf, checkPassword, sessions, attempts, hasher, clock },
@@ -297,6 +303,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   });
   async function close() {
     await apiKeys.idle();
+    await operationUsage.flush();
     await auditor.idle();
     await recorder.close();
     await shared.close();
@@ -314,6 +321,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     },
     apiKeys,
     operationGate,
+    operationUsage,
     standing: createStanding({
       rolesNow: {
         SESSION: remembered(sessionRoles(sessionsOf), clock),
@@ -327,7 +335,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     exportLinks,
     generations,
     background: [
-      ...[sweeper, quotaUpkeep, usageCloser, retention, alertWatch, alertDelivery, sealer],
+      ...[sweeper, quotaUpkeep, usageCloser, retention, alertWatch, alertDelivery, sealer, operationUsage],
       ...(config.offboarding === 'background' ? [removal] : []),
     ],
     ping: db.ping,

@@ -7,7 +7,8 @@ import type { TenantScope } from '../tenancy/scope.ts';
 import { hashOfSecret, newSecret } from '../tenancy/secret.ts';
 import { isLive, type ApiKey, type ApiKeyEnforcement, type StoredApiKey } from './model.ts';
 import { checkOperationIds } from './operation-id.ts';
-import type { ApiKeyStore } from './ports.ts';
+import type { ApiKeyStore, OperationUsageStore } from './ports.ts';
+import { usageOfKey, type OperationUsage } from './usage.ts';
 
 /** Keys of a tenant that may be used at the same time. */
 export const LIVE_KEYS_MAX = 100;
@@ -36,6 +37,8 @@ export interface ApiKeyService {
    * @throws BAD_USER_INPUT; CONFLICT with `limit` where the tenant has as many keys as it may.
    */
   create(input: NewApiKey): Promise<{ readonly apiKey: ApiKey; readonly secret: string }>;
+  /** What a key did, the operation it used last first. */
+  usage(id: string, first: number): Promise<readonly OperationUsage[]>;
   /** Holds at once here, and within 30 s everywhere. @throws NOT_FOUND */
   setEnforcement(id: string, enforcement: ApiKeyEnforcement): Promise<ApiKey>;
   /** Holds at once here, and within 30 s everywhere, also on what is open. Again changes nothing. @throws NOT_FOUND */
@@ -45,6 +48,7 @@ export interface ApiKeyService {
 export interface ApiKeyServiceDependencies {
   readonly scope: TenantScope;
   readonly store: ApiKeyStore;
+  readonly usage: Pick<OperationUsageStore, 'list'>;
   /** Told of a key that was changed. */
   readonly changed: (key: StoredApiKey) => void;
   readonly clock: Clock;
@@ -52,7 +56,8 @@ export interface ApiKeyServiceDependencies {
 
 const shown = ({ secretHash: _secretHash, ...key }: StoredApiKey): ApiKey => key;
 
-export function createApiKeyService({ scope, store, changed, clock }: ApiKeyServiceDependencies): ApiKeyService {
+export function createApiKeyService(deps: ApiKeyServiceDependencies): ApiKeyService {
+  const { scope, store, usage, changed, clock } = deps;
   const { tenantId, principal } = scope;
   const liveOf = (keys: readonly StoredApiKey[]) => keys.filter((key) => isLive(key, clock.now()));
 
@@ -106,6 +111,7 @@ export function createApiKeyService({ scope, store, changed, clock }: ApiKeyServ
       return { apiKey: shown(key), secret: writeApiKey(tenantId, id, secret) };
     },
 
+    usage: (id, first) => usageOfKey(usage, id, first),
     setEnforcement: (id, enforcement) => change(id, () => store.setEnforcement(id, enforcement)),
     revoke: (id) => change(id, () => store.revoke(id, isoTime(clock.now()))),
   };

@@ -1,3 +1,4 @@
+import type { LatencySketch } from '../kernel/latency-sketch.ts';
 import type { ApiKeyEnforcement, OperationIndex, PublishedOperation, StoredApiKey } from './model.ts';
 
 /** The API keys of one tenant. What was revoked is kept: what it owned still shows its name. */
@@ -43,3 +44,26 @@ export interface OperationFindings {
 }
 
 export type CheckOperation = (body: string) => OperationFindings;
+
+/** What one key did with one operation, as it is added up. */
+export interface OperationCounts {
+  readonly operationId: string;
+  readonly name: string;
+  readonly calls: number;
+  readonly errors: number;
+  /** Calls that would be refused, if the key were held to published operations. */
+  readonly wouldBeRefused: number;
+  /** Calls whose latency is in the sum and in the sketch. */
+  readonly measured: number;
+  readonly latencySumMs: number;
+  readonly sketch: Readonly<LatencySketch>;
+  readonly lastUsedAt: string;
+}
+
+/** What the API keys of one tenant did. */
+export interface OperationUsageStore {
+  /** Adds to what is there. After a failure it may be done or not. */
+  add(keyId: string, counts: OperationCounts): Promise<void>;
+  /** What is kept: operations that were used in the last 90 days. */
+  list(keyId: string): Promise<readonly OperationCounts[]>;
+}

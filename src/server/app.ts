@@ -5,6 +5,7 @@ import type { Standing } from '../auth/standing.ts';
 import type { ContextBinder } from '../context.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { ApiKeyAuthentication } from '../partners/authentication.ts';
+import type { OperationUsageRecorder } from '../partners/usage.ts';
 import type { OperationGate } from '../partners/running.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import { createAdminServer } from './admin.ts';
@@ -20,6 +21,7 @@ import type { Metrics } from './metrics.ts';
 import { createOriginCheck } from './origins.ts';
 import { createContexts, type TokenVerifier } from './request-context.ts';
 import { createDocumentFinder } from './operations/documents.ts';
+import { recordUse } from './operations/partner-usage.ts';
 import { createExecution } from './operations/execution.ts';
 import type { OperationLimits } from './operations/limits.ts';
 import { createSubscriptionCounts } from './operations/subscription-limits.ts';
@@ -43,6 +45,7 @@ export interface AppOptions {
   readonly tokens: TokenVerifier;
   readonly apiKeys: Pick<ApiKeyAuthentication, 'principalOf'>;
   readonly operationGate: Pick<OperationGate, 'find' | 'strictness'>;
+  readonly operationUsage: Pick<OperationUsageRecorder, 'record'>;
   readonly standing: Standing;
   readonly jwks: object;
   readonly agents: AgentCatalogue;
@@ -117,6 +120,7 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   const operationEnded: OperationEnded = (context, operation) => {
     logOperation(context, operation);
     metrics.operation(operation);
+    recordUse(options.operationUsage, context, operation);
   };
   const execution = createExecution({ schema, introspection, ...options.operationLimits, log, clock });
   const subscriptions = createSubscriptionCounts(options.operationLimits.subscriptions);

@@ -18,7 +18,7 @@ import { pageRequest, type PageArguments } from '../kernel/page.ts';
 import type { ParkedWorkStore } from '../parked/ports.ts';
 import { createApiKeyService } from '../partners/api-keys.ts';
 import type { ApiKeyAuthentication } from '../partners/authentication.ts';
-import type { ApiKeyStore, CheckOperation, OperationStore } from '../partners/ports.ts';
+import type { ApiKeyStore, CheckOperation, OperationStore, OperationUsageStore } from '../partners/ports.ts';
 import { createOperationService } from '../partners/publishing.ts';
 import type { OperationGate } from '../partners/running.ts';
 import type { Cursors } from '../tenancy/cursor.ts';
@@ -46,6 +46,7 @@ export interface TenantData extends ConversationStores {
   readonly sessions: UserSessions;
   readonly apiKeys: ApiKeyStore;
   readonly operations: OperationStore;
+  readonly operationUsage: OperationUsageStore;
   readonly usage: UsageService;
   readonly liveUsage: (limits: TokenLimits) => AsyncIterableIterator<LiveUsage>;
   readonly usageEvents: Pick<UsageStore, 'ordered'>;
@@ -144,7 +145,9 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const audit = createAuditService(reading.audit, reading.cursors);
       const parkedWork = (page: PageArguments) => reading.parkedWork.list(pageRequest(page));
       const origin = { ipAddress, userAgent };
-      const apiKeys = createApiKeyService({ scope, store: stores.apiKeys, changed: deps.apiKeys.changed, clock });
+      const apiKeys = createApiKeyService({
+        ...{ scope, store: stores.apiKeys, usage: reading.operationUsage, changed: deps.apiKeys.changed, clock },
+      });
       const operations = createOperationService({
         scope,
         store: stores.operations,

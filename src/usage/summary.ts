@@ -12,7 +12,7 @@ import {
   type UserUsage,
 } from './model.ts';
 import type { BaseTally } from './ports.ts';
-import { quantile, type LatencySketch } from './sketch.ts';
+import { quantile, type LatencySketch } from '../kernel/latency-sketch.ts';
 import type { CallCounters, Tally, TargetCounters, TokenCounters } from './tally.ts';
 
 const NANO = 1e9;

@@ -9,7 +9,7 @@ import {
   type UsageEvent,
   type UsageServiceName,
 } from './model.ts';
-import { bucketOf, type LatencySketch } from './sketch.ts';
+import { bucketOf, type LatencySketch } from '../kernel/latency-sketch.ts';
 
 /** Calls of one service. */
 export interface CallCounters {

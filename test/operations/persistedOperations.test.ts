@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { operationIdOf } from '../../src/partners/operation-id.ts';
+import { FLUSH_EVERY_MS } from '../../src/partners/usage.ts';
 import { createTestClock } from '../support/clock.ts';
 import { GRAPHQL_RESPONSE, rawHttp } from '../support/raw-http.ts';
 import { openSocket } from '../support/raw-socket.ts';
@@ -214,6 +215,45 @@ describe('persistedOperations', () => {
     expect(data.auditLog.nodes).toContainEqual({
       ...{ action: 'operation.run', result: 'FAILURE', details: { code: 'PERSISTED_OPERATION_REQUIRED' } },
     });
+  });
+});
+
+describe('what a key did', () => {
+  it('is shown by operation, and for a key that is not held to them yet, what would be refused', async () => {
+    const held = await world.createPartner(world.acme.admin, { enforcement: 'ENFORCE' });
+    const free = await world.createPartner(world.acme.admin, { enforcement: 'LOG_ONLY', operationIds: [WHO.id] });
+    for (const way of Object.values(WAYS)) await way(held, WHO.id);
+    await overSocket(held, { extensions: apq(WHO.id) });
+    await WAYS['POST with documentId'](held, SEND.id, { id: 'x', text: 'y' });
+    await WAYS['POST with documentId'](held, UNKNOWN);
+    await free.run(TEXT);
+    await free.run(TEXT);
+    await free.run('{ tenant {');
+    await WAYS['POST with documentId'](free, WHO.id);
+    await WAYS['POST with documentId'](free, START.id);
+    await clock.advance(FLUSH_EVERY_MS);
+    const query = `query($id: ID!) { node(id: $id) { ... on ApiKey {
+      usage { operationId name calls errors wouldBeRefused averageLatencyMs latencyMs { p50 p99 } lastUsedAt }
+    } } }`;
+    const usageOf = async ({ id }: { readonly id: string }) =>
+      ((await world.acme.admin.run(query, { id })).data.node.usage as readonly Record<string, unknown>[]).map(
+        ({ operationId, name, calls, errors, wouldBeRefused }) => [operationId, name, calls, errors, wouldBeRefused],
+      );
+    await expect.poll(async () => (await usageOf(free)).length).toBe(4);
+    expect((await usageOf(held)).sort()).toEqual(
+      [
+        [SEND.id, 'Send', 1, 1, 0],
+        [WHO.id, 'Who', 5, 0, 0],
+      ].sort(),
+    );
+    expect((await usageOf(free)).sort()).toEqual(
+      [
+        [WHO.id, 'Who', 1, 0, 0],
+        [START.id, 'Start', 1, 0, 1],
+        [operationIdOf(TEXT), 'Mine', 2, 0, 2],
+        [operationIdOf('{ tenant {'), '', 1, 1, 1],
+      ].sort(),
+    );
   });
 });
 

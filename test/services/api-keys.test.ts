@@ -50,6 +50,7 @@ function open() {
     createApiKeyService({
       scope: { tenantId, principal: { ...principalOf(), tenantId } },
       store,
+      usage: { list: () => Promise.resolve([]) },
       changed: authentication.changed,
       clock,
     });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bucketOf, quantile, SKETCH_ERROR, type LatencySketch } from '../../src/usage/sketch.ts';
+import { bucketOf, quantile, SKETCH_ERROR, type LatencySketch } from '../../src/kernel/latency-sketch.ts';
 import { addTo, emptyTally, type Tally } from '../../src/usage/tally.ts';
 
 const sketchOf = (values: readonly number[]): LatencySketch =>

@@ -108,6 +108,7 @@ export async function startBoundApi({
     operationLimits: testConfig().operationLimits,
     shutdownGraceMs: 0,
     tokens: { verify: () => Promise.resolve(principal) },
+    operationUsage: { record: () => {} },
     operationGate: { find: () => Promise.resolve(null), strictness: () => Promise.resolve('FREE') },
     apiKeys: { principalOf: () => Promise.reject(apiKeyRefused()) },
     standing: createStanding({

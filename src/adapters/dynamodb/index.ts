@@ -18,6 +18,7 @@ import { createConversationStore, type TenantRows } from './conversation-store.t
 import { tenantKeys } from './keys.ts';
 import { createMessageStore } from './message-store.ts';
 import { createOperationStore } from './operation-store.ts';
+import { createOperationUsageStore } from './operation-usage-store.ts';
 import { createParkedWorkStore } from './parked-work-store.ts';
 import { createDueHours } from './period-store.ts';
 import { createPasswordStore } from './password-store.ts';
@@ -146,6 +147,7 @@ export function createDynamoDb(options: DynamoDbOptions) {
       issuers: createIssuerStore(rows),
       externalUsers: createExternalUserStore(rows, clock),
       operations: createOperationStore(rows),
+      operationUsage: createOperationUsageStore(rows, clock),
       usage: createUsageStore({ tenantId, table: usage, keys }, { marked: markedHours, clock, kept }),
       quota: createQuotaStore({ tenantId, table: usage, keys }),
       alerts: createAlertStore({ tenantId, table: usage, keys }, cursors, clock),

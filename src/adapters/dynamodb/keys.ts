@@ -54,6 +54,8 @@ export function tenantKeys(tenantId: TenantId) {
     session: (userId: string, sessionId: string): Key => key(join(sessionId), 'S', userId),
     apiKey: (id: string): Key => key(join(id), 'K'),
     apiKeys: () => ({ PK: partition('K') }),
+    operationUsage: (keyId: string, operationId: string): Key => key(join(operationId), 'KU', keyId),
+    operationUsages: (keyId: string) => ({ PK: partition('KU', keyId) }),
     operationIndex: (): Key => key('INDEX', 'OP'),
     operationBody: (id: string, publication: string): Key => key(join(id, publication), 'OP'),
     conversation: (id: string): Key => key('META', 'C', id),
