@@ -47,9 +47,7 @@ import { ulid } from './kernel/ids.ts';
 import { demoAccounts, seedDemoData } from './local/demo-data.ts';
 import { welcome } from './local/welcome.ts';
 import { assembleRemoval, offboardTenants } from './offboarding.ts';
-import { createApiKeyAuthentication } from './partners/authentication.ts';
-import { createOperationGate } from './partners/running.ts';
-import { createOperationUsageRecorder } from './partners/usage.ts';
+import { createPartners } from './partners/instance.ts';
 import { startApp } from './server/app.ts';
 import { createAuditor, recordBreaches, recordFederation, recordReuse } from './server/audit.ts';
 import { createContextBinder, type TenantData } from './server/bind-tenant.ts';
@@ -181,21 +179,11 @@ export async function start(config: Config, surroundings: Surroundings) {
     log: recordReuse(observation.auth, record),
   });
   const auth = createAuthService({ checkPassword, sessions, attempts, clock });
-  const apiKeys = createApiKeyAuthentication({
-    storeOf: (tenantId) => db.forTenant(tenantId).apiKeys,
+  const { apiKeys, operationGate, operationUsage, ...partners } = createPartners({
+    storesOf: (tenantId) => db.forTenant(tenantId),
     refused: countRefusals(shared.attemptCounters, 'apiKey'),
     clock,
-    noteFailed: (err) => log.warn({ err }, 'the use of an API key is not noted'),
-  });
-  const operationGate = createOperationGate({
-    storeOf: (tenantId) => db.forTenant(tenantId).operations,
-    keyOf: apiKeys.find,
-    clock,
-  });
-  const operationUsage = createOperationUsageRecorder({
-    storeOf: (tenantId) => db.forTenant(tenantId).operationUsage,
-    clock,
-    flushFailed: (err) => log.warn({ err }, 'what API keys did is not stored yet'),
+    log: observation.partners,
   });
   const passwords = createPasswordService({
     passwordsOf: (home) => db.forTenant(home).passwords,
@@ -302,8 +290,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     background,
   });
   async function close() {
-    await apiKeys.idle();
-    await operationUsage.flush();
+    await partners.settled();
     await auditor.idle();
     await recorder.close();
     await shared.close();

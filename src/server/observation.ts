@@ -7,6 +7,7 @@ import type { AuthLog } from '../auth/ports.ts';
 import type { FairQueue } from '../conversations/fair-queue.ts';
 import type { TurnLog } from '../conversations/generation.ts';
 import type { RetentionLog } from '../conversations/retention.ts';
+import type { PartnersLog } from '../partners/instance.ts';
 import type { ParkedTurn } from '../conversations/ports.ts';
 import type { SweepLog } from '../conversations/sweeper.ts';
 import { answerId, type PlacedTurn } from '../conversations/turn-end.ts';
@@ -123,6 +124,10 @@ export function observe({ log, metrics }: ObservationDependencies) {
     },
     roundFailed: (work, err) => log.error({ work, err }, 'delivering usage alerts failed'),
   };
+  const partners: PartnersLog = {
+    keyUseNotNoted: (err) => log.warn({ err }, 'the use of an API key is not noted: the next one will be'),
+    operationUsageNotStored: (err) => log.warn({ err }, 'what API keys did is not stored yet: it is tried again'),
+  };
   const trail: RecorderLog = {
     undelivered(entries, err) {
       undelivered();
@@ -145,7 +150,7 @@ export function observe({ log, metrics }: ObservationDependencies) {
     removed: ({ tenantId, rowsRemoved, doneAt }) => log.info({ tenantId, rowsRemoved, doneAt }, 'tenant removed'),
     removalFailed: (tenantId, err) => log.error({ tenantId, err }, 'removing a tenant failed: it is tried again'),
   };
-  return { auth, issuers, turns, sweeps, quotas, closings, retention, alerts, trail, seals, removals };
+  return { auth, issuers, turns, sweeps, quotas, closings, retention, alerts, partners, trail, seals, removals };
 }
 
 /** Gauges of the turns, read at every scrape. */

@@ -8,7 +8,7 @@ import {
   type EndedOperation,
 } from '../../src/partners/usage.ts';
 import { newApiKeyId } from '../../src/tenancy/api-key.ts';
-import { createTestClock } from '../support/clock.ts';
+import { createTestClock, settle } from '../support/clock.ts';
 import { openEmbeddedStorage, type Storage } from '../support/dynamodb-storage.ts';
 
 let storage: Storage;
@@ -76,6 +76,7 @@ describe('what an API key does', () => {
     const counting = recorder();
     const stop = counting.start();
     for (let n = 0; n < 500; n++) counting.record(ended());
+    await settle();
     expect(writes()).toBe(0);
     await clock.advance(FLUSH_EVERY_MS);
     await expect.poll(writes).toBe(1);
