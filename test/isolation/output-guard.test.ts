@@ -11,7 +11,7 @@ import { summaryOf as emptySummary } from '../../src/usage/summary.ts';
 import { emptyTally } from '../../src/usage/tally.ts';
 import { FOREIGN, OWN, principalOf, startBoundApi, tenantOf } from '../support/bound-api.ts';
 import type { ParkedWork } from '../../src/parked/model.ts';
-import type { ApiKey } from '../../src/partners/model.ts';
+import type { ApiKey, PersistedOperation } from '../../src/partners/model.ts';
 import type { TenantIssuers } from '../../src/federation/model.ts';
 import type { UserAccount } from '../../src/users/model.ts';
 
@@ -83,6 +83,8 @@ const accountOf = (owner: TenantId | null) =>
   });
 const keyOf = (owner: TenantId | null) =>
   owned<ApiKey>(owner, { id: 'key', name: wordOf(owner), prefix: 'ak' } as never);
+const operationOf = (owner: TenantId | null) =>
+  owned<PersistedOperation>(owner, { id: 'operation', name: wordOf(owner) } as never);
 const issuersOf = (owner: TenantId | null) => {
   const claims = { userClaim: 'sub', emailClaim: 'email', nameClaim: 'name', rolesClaim: 'groups' };
   const issuer = { issuer: wordOf(owner), audiences: [], tenantClaim: null, ...claims, roles: [], defaultRole: null };
@@ -97,7 +99,7 @@ type Lie =
   | ('sentQuestion' | 'sentAnswer' | 'sentIn' | 'cancel' | 'summary' | 'tenant')
   | ('COMPLETED' | 'FAILED' | 'CANCELLED' | 'live' | 'series' | 'byUser' | 'ownUsage' | 'trail')
   | ('alerts' | 'settings' | 'percentages' | 'webhook' | 'parked' | 'users' | 'invited' | 'disabled')
-  | ('keys' | 'revoked')
+  | ('keys' | 'revoked' | 'operations' | 'published' | 'ended')
   | ('issuers' | 'issuersSet');
 
 /** Services of `OWN`, honest but for one place, in which they return what is somebody else's. */
@@ -148,6 +150,11 @@ function servicesWith(lie: Lie | null, owner: TenantId | null): TenantServices {
       list: () => Promise.resolve([keyOf(OWN), keyOf(whose('keys'))]),
       revoke: () => Promise.resolve(keyOf(whose('revoked'))),
     },
+    operations: {
+      list: () => Promise.resolve([operationOf(OWN), operationOf(whose('operations'))]),
+      publish: () => Promise.resolve({ operations: [operationOf(whose('published'))], newCount: 1 }),
+      sunset: () => Promise.resolve([operationOf(whose('ended'))]),
+    },
     issuers: {
       get: () => Promise.resolve(issuersOf(whose('issuers'))),
       set: () => Promise.resolve(issuersOf(whose('issuersSet'))),
@@ -189,6 +196,13 @@ const CASES: readonly (readonly [coordinate: string, lie: Lie, query: string, sh
     'summary',
     `{ usageSummary(start: "${AT}", end: "${AT}") { byAgent { agent { name } tokens { totalTokens } } } }`,
   ],
+  ['Query.persistedOperations', 'operations', '{ persistedOperations { id name } }'],
+  [
+    'PublishOperationsPayload.operations',
+    'published',
+    'mutation { publishOperations(operations: []) { operations { id name } } }',
+  ],
+  ['SunsetOperationsPayload.operations', 'ended', 'mutation { sunsetOperations(ids: []) { operations { id name } } }'],
   ['ConversationConnection.nodes', 'list', `{ conversations { nodes ${CONVERSATION} } }`],
   ['ConversationEdge.node', 'list', `{ conversations { edges { node ${CONVERSATION} } } }`],
   ['Conversation.lastMessage', 'lastMessage', inConversation(`lastMessage ${MESSAGE}`)],

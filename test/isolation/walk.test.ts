@@ -102,6 +102,8 @@ const PLAIN: Plain = {
   'Role defaultRole': 'MEMBER',
   'Boolean customClaimsAreReadOnly': true,
   'String operationIds': 'no operation',
+  'String body': 'query Walk { agents { id } }',
+  'DateTime at': new Date(Date.now() + DAY_MS).toISOString(),
   'DateTime expiresAt': new Date(Date.now() + DAY_MS).toISOString(),
   'DateTime from': new Date(Date.now() - DAY_MS).toISOString(),
   'DateTime to': new Date(Date.now() + DAY_MS).toISOString(),

@@ -215,7 +215,12 @@ describe('a hostile operation', () => {
     ['a batch of a thousand', { body: Array.from({ length: 1_000 }, () => ({ query: '{ viewer { id } }' })) }, 400],
     [
       'automatic registration of a document',
-      { body: { extensions: { persistedQuery: { version: 1, sha256Hash: 'a'.repeat(64) } } } },
+      {
+        body: {
+          query: '{ agents { id } }',
+          extensions: { persistedQuery: { version: 1, sha256Hash: 'a'.repeat(64) } },
+        },
+      },
       400,
     ],
   ])('%s', async (_name, request, status) => {

@@ -62,6 +62,8 @@ export function createDocumentFinder({ gate, audit }: DocumentFinderDependencies
       const tolerated = strictness === 'FREE' ? null : { id: operationIdOf(given), name: nameIn(given) };
       return { text, published: null, tolerated };
     }
+    // A text beside an id is to be registered under it, which is how automatic persisted queries begin.
+    if (documentId == null && text && strictness !== 'BOUND') throw new Refused([notSupported()]);
     const id = documentId ?? persistedQuery?.['sha256Hash'];
     if (documentId != null) caller(context);
     const found =
