@@ -88,7 +88,13 @@ async function fill(tenantId: TenantId) {
   await usage.record(aUsedTurn(clock.now()));
   await quota.reserve(turn.id, { month: '2026-11', day: '20' }, 10, UNLIMITED);
   const at = isoTime(clock.now());
-  const secret = { prefix: 'x', secretHash: 'x', scopes: ['READ'] as const, operationIds: null };
+  const secret = {
+    prefix: 'x',
+    secretHash: 'x',
+    scopes: ['READ'] as const,
+    operationIds: null,
+    enforcement: 'ENFORCE' as const,
+  };
   const times = { createdAt: at, expiresAt: null, lastUsedAt: null, revokedAt: null };
   await apiKeys.create({ tenantId, id: `key-${ulid(0)}`, name: 'K', ...secret, ...times });
   const who = { actorId: userId, ipAddress: null, userAgent: null, requestId: null, details: {} };
