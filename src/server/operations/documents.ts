@@ -4,7 +4,7 @@ import type { Audit, RequestContext } from '../../context.ts';
 import { AppError } from '../../kernel/errors.ts';
 import type { PublishedOperation } from '../../partners/model.ts';
 import { operationIdOf } from '../../partners/operation-id.ts';
-import { operationNotFound, operationRequired, type OperationGate } from '../../partners/running.ts';
+import { operationNotFound, operationRequired, type OperationGate, type Strictness } from '../../partners/running.ts';
 import { actingTenant } from '../../tenancy/scope.ts';
 import { Refused } from './admission.ts';
 
@@ -42,6 +42,14 @@ const persistedQueryOf = (extensions: unknown) =>
 const notSupported = () =>
   new GraphQLError('PersistedQueryNotSupported', { extensions: { code: 'PERSISTED_QUERY_NOT_SUPPORTED' } });
 
+/** A document that the caller sends, as far as they may. */
+function improvised(text: string | null, strictness: Strictness): FoundDocument {
+  if (strictness === 'BOUND') throw operationRequired();
+  const given = text ?? '';
+  const tolerated = strictness === 'FREE' ? null : { id: operationIdOf(given), name: nameIn(given) };
+  return { text, published: null, tolerated };
+}
+
 /** The first name in a text that may be no document at all. */
 const nameIn = (text: string): string => /\b(?:query|mutation|subscription)\s+(\w{1,100})/.exec(text)?.[1] ?? '';
 
@@ -56,12 +64,7 @@ export function createDocumentFinder({ gate, audit }: DocumentFinderDependencies
     const { principal } = context.identity;
     const persistedQuery = persistedQueryOf(extensions);
     const strictness = principal ? await gate.strictness(principal) : 'FREE';
-    if (documentId == null && !persistedQuery) {
-      if (strictness === 'BOUND') throw operationRequired();
-      const given = text ?? '';
-      const tolerated = strictness === 'FREE' ? null : { id: operationIdOf(given), name: nameIn(given) };
-      return { text, published: null, tolerated };
-    }
+    if (documentId == null && !persistedQuery) return improvised(text, strictness);
     // A text beside an id is to be registered under it, which is how automatic persisted queries begin.
     if (documentId == null && text && strictness !== 'BOUND') throw new Refused([notSupported()]);
     const id = documentId ?? persistedQuery?.['sha256Hash'];
