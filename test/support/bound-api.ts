@@ -54,6 +54,7 @@ export interface BoundApiOptions {
   /** What the caller's credential gives, as the store would say; what it says it does, unless the test says otherwise. */
   readonly rolesNow?: RolesNow<'SESSION'>;
   readonly clock?: Clock;
+  readonly trustedProxies?: readonly string[];
 }
 
 type Result = {
@@ -70,6 +71,7 @@ export async function startBoundApi({
   principal = principalOf(),
   rolesNow = ({ roles }) => Promise.resolve(roles),
   clock = systemClock,
+  trustedProxies = [],
 }: BoundApiOptions) {
   const captured = captureLog();
   const binder: ContextBinder = {
@@ -101,7 +103,7 @@ export async function startBoundApi({
     socketBacklogBytes: 4_194_304,
     corsOrigins: [],
     tls: null,
-    trustedProxies: [],
+    trustedProxies,
     explorer: false,
     demoAccounts: [],
     introspection: false,
@@ -148,6 +150,7 @@ export async function startBoundApi({
   return {
     client,
     logLines: captured.lines,
+    url: app.url,
     wsUrl: `${app.url.replace('http', 'ws')}/graphql`,
     async run(query: string, variables: Record<string, unknown> = {}): Promise<Result> {
       const response = await fetch(`${app.url}/graphql`, {
