@@ -1,9 +1,6 @@
 import { createPasswordHasher } from './adapters/argon2/password-hasher.ts';
 import { createAgentCall } from './adapters/bedrock/agent-runtime.ts';
 import { createBedrockAgents } from './adapters/bedrock/answer-source.ts';
-import { createAccessTokens } from './adapters/jwt/access-tokens.ts';
-import { createIssuerKeys } from './adapters/oidc/issuer-keys.ts';
-import { createExternalTokens } from './adapters/oidc/token-verifier.ts';
 import { openAuditSpool } from './adapters/files/audit-spool.ts';
 import { createWebhookSender } from './adapters/webhook/sender.ts';
 import { createAgentCatalogue } from './agents/catalogue.ts';
@@ -17,13 +14,9 @@ import { boundDenials } from './audit/denials.ts';
 import { memorySpool } from './audit/memory-segment.ts';
 import { createAuditRecorder } from './audit/recorder.ts';
 import { createSealer } from './audit/sealing.ts';
-import { countRefusals, createAttemptLimiter } from './auth/attempts.ts';
-import { createPasswordCheck } from './auth/password-check.ts';
-import { createPasswordService } from './auth/password-service.ts';
+import { countRefusals } from './auth/attempts.ts';
 import { hashChosen } from './auth/passwords.ts';
-import { createAuthService } from './auth/service.ts';
-import { createSessions } from './auth/sessions.ts';
-import { createStanding, remembered, sessionRoles } from './auth/standing.ts';
+import { createStanding } from './auth/standing.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
 import {
   createSigningKey,
@@ -40,8 +33,7 @@ import { createFairQueue } from './conversations/fair-queue.ts';
 import { createGenerations } from './conversations/generation.ts';
 import { createRetention } from './conversations/retention.ts';
 import { createSweeper } from './conversations/sweeper.ts';
-import { createExternalAuthentication } from './federation/authentication.ts';
-import { createIssuerService } from './federation/service.ts';
+import { assembleIdentity } from './identity.ts';
 import { systemClock } from './kernel/clock.ts';
 import { ulid } from './kernel/ids.ts';
 import { demoAccounts, seedDemoData } from './local/demo-data.ts';
@@ -56,14 +48,13 @@ import { createMetrics } from './server/metrics.ts';
 import { gaugeAlerts, gaugeAudit, gaugeRedis, gaugeTurns, observe } from './server/observation.ts';
 import { createPublishedCheck } from './server/operations/published-check.ts';
 import { buildPlainSchema } from './server/schema.ts';
-import { PLATFORM, type TenantId } from './tenancy/tenant-id.ts';
-import { isInUse, UNLIMITED } from './tenants/model.ts';
+import type { TenantId } from './tenancy/tenant-id.ts';
+import { UNLIMITED } from './tenants/model.ts';
 import { createAlertPercentages } from './tenants/alert-percentages.ts';
 import { createPlatformService } from './tenants/platform.ts';
 import { createTenantService } from './tenants/service.ts';
 import { createUsageCloser } from './usage/closing.ts';
 import { createLiveUsages } from './usage/live.ts';
-import type { SignInEvent } from './usage/model.ts';
 import type { TokenLimits } from './usage/ports.ts';
 import { createPriceTable, NO_PRICES } from './usage/prices.ts';
 import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
@@ -104,15 +95,6 @@ export async function start(config: Config, surroundings: Surroundings) {
   const record = boundDenials(toTrail, clock);
   const auditor = createAuditor({ record, exists: async (id) => (await tenants.find(id)) !== null });
   const hasher = createPasswordHasher(surroundings.passwordCost);
-  const { issuer, audience, accessTtlMs, refreshTtlMs, verificationKeys } = config.jwt;
-  const tokens = await createAccessTokens({
-    signingKey: secrets.signingKey,
-    verificationKeys,
-    issuer,
-    audience,
-    ttlMs: accessTtlMs,
-    clock,
-  });
   const shared = openCoordination(config, surroundings);
   const liveUsages = createLiveUsages(shared.usageChanges, clock);
   const prices = config.prices ? createPriceTable(config.prices) : NO_PRICES;
@@ -166,39 +148,18 @@ export async function start(config: Config, surroundings: Surroundings) {
     const streams = shared.streamLogs.forTenant(tenantId);
     return { ...stores, usage, usageEvents: store, liveUsage, quota, meter: usage, alerts, streams };
   };
-  const sessionsOf = (home: TenantId) => db.forTenant(home).sessions;
-  const isOpen = async (home: TenantId) => home === PLATFORM || isInUse(await tenants.find(home));
-  const meter = {
-    recordSignIn: (tenantId: TenantId, signIn: SignInEvent) => dataOf(tenantId).usage.recordSignIn(signIn),
-  };
-  const attempts = createAttemptLimiter(shared.attemptCounters);
-  const accountsOf = (home: TenantId) => db.forTenant(home).users;
-  const checkPassword = createPasswordCheck({ accountsOf, isOpen, hasher, attempts, clock });
-  const sessions = createSessions({
-    ...{ sessionsOf, isOpen, tokens, meter, clock, refreshTtlMs },
-    log: recordReuse(observation.auth, record),
+  const { auth, passwords, issuersOf, tokens, jwks, rolesNow } = await assembleIdentity({
+    ...{ config, db, hasher, clock, signingKey: secrets.signingKey, attemptCounters: shared.attemptCounters },
+    findTenant: (id) => tenants.find(id),
+    recordSignIn: (tenantId, signIn) => dataOf(tenantId).usage.recordSignIn(signIn),
+    log: { ...recordReuse(observation.auth, record), ...recordFederation(record), ...observation.issuers },
   });
-  const auth = createAuthService({ checkPassword, sessions, attempts, clock });
   const { apiKeys, operationGate, operationUsage, ...partners } = createPartners({
     storesOf: (tenantId) => db.forTenant(tenantId),
     refused: countRefusals(shared.attemptCounters, 'apiKey'),
     clock,
     log: observation.partners,
   });
-  const passwords = createPasswordService({
-    passwordsOf: (home) => db.forTenant(home).passwords,
-    ...{ sessionsOf, checkPassword, sessions, attempts, hasher, clock },
-  });
-  const check = createIssuerKeys({ loopback: config.storage.kind === 'embedded', clock, log: observation.issuers });
-  const externalTokens = createExternalTokens({ keys: check, clock });
-  const issuersOf = (tenantId: TenantId) => db.forTenant(tenantId).issuers;
-  const external = createExternalAuthentication({
-    ...{ tokens: externalTokens, directory: db.issuers, issuersOf, isOpen, meter, clock },
-    usersOf: (tenantId) => db.forTenant(tenantId).externalUsers,
-    refused: countRefusals(shared.attemptCounters, 'issuer'),
-    log: recordFederation(record),
-  });
-  const federation = { issuersOf, directory: db.issuers, check, ownIssuer: issuer, changed: external.changed };
   const queue = createFairQueue({
     options: { ...config.queue, weightOf: (tenantId) => config.tenantWeights.get(tenantId) ?? 1 },
     slots: shared.slots,
@@ -278,7 +239,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     directory: db.tenants,
     agents,
     dataOf,
-    issuersOf: (tenantId) => createIssuerService({ tenantId, ...federation }),
+    issuersOf,
     apiKeys,
     operationGate,
     checkOperation: createPublishedCheck(buildPlainSchema(), config.operationLimits.ceilings.partner),
@@ -302,21 +263,12 @@ export async function start(config: Config, surroundings: Surroundings) {
   const app = await startApp({
     ...config,
     demoAccounts: config.storage.kind === 'embedded' ? demoAccounts(config.demoPassword) : [],
-    tokens: {
-      verify: (token, origin) =>
-        externalTokens.issuerOf(token) === issuer ? tokens.verify(token) : external.verify(token, origin),
-    },
+    tokens,
     apiKeys,
     operationGate,
     operationUsage,
-    standing: createStanding({
-      rolesNow: {
-        SESSION: remembered(sessionRoles(sessionsOf), clock),
-        ...{ API_KEY: apiKeys.rolesNow, EXTERNAL: external.rolesNow },
-      },
-      clock,
-    }),
-    jwks: tokens.jwks,
+    standing: createStanding({ rolesNow: { ...rolesNow, API_KEY: apiKeys.rolesNow }, clock }),
+    jwks,
     agents,
     binder,
     exportLinks,

@@ -161,12 +161,14 @@ export const PLACES: readonly Place[] = [
   },
   // What stands around the product, embedded or real, and what is done to it beside serving.
   {
-    files: ['src/backends.ts', 'src/commands.ts', 'src/offboarding.ts'],
+    files: ['src/backends.ts', 'src/commands.ts', 'src/identity.ts', 'src/offboarding.ts'],
     values: [
       'src/backends.ts',
       'src/adapters/**',
       'src/local/**',
       'src/audit/*',
+      'src/auth/*',
+      'src/federation/*',
       'src/tenants/*',
       'src/usage/*',
       'src/users/*',
