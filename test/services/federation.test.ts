@@ -156,6 +156,18 @@ describe('an external user', () => {
     await expect(external.verify(token(), origin)).rejects.toMatchObject(unauthenticated);
   });
 
+  it('is no operator and no partner, whatever is stored', async () => {
+    const { tenantId, instance, input, token, issuer } = open();
+    const { external, settings, db } = instance();
+    const { issuers: stored } = await settings(tenantId).set({ issuers: [input] });
+    const roles = (['PLATFORM_OPERATOR', 'PARTNER'] as const).map((role) => ({ value: 'x', role }));
+    await db.forTenant(tenantId).issuers.replace({ issuers: stored.map((each) => ({ ...each, roles })), version: 2 });
+    const elsewhere = instance().external;
+    await expect(elsewhere.verify(token({ 'cognito:groups': ['x'] }), origin)).rejects.toMatchObject(unauthenticated);
+    expect(await external.verify(token(), origin)).toMatchObject({ roles: ['MEMBER'] });
+    expect(stored).toMatchObject([{ issuer }]);
+  });
+
   it('of an administrator’s group is not the last administrator: the tenant keeps one of its own', async () => {
     const { clock, tenantId, instance, input, token } = open();
     const { external, settings, db } = instance();

@@ -1,21 +1,24 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
-import { exportJWK, importJWK, SignJWT, UnsecuredJWT, type JWK, type JWTPayload } from 'jose';
+import { calculateJwkThumbprint, exportJWK, importJWK, SignJWT, UnsecuredJWT, type JWK, type JWTPayload } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newSigningKey } from '../../src/adapters/jwt/access-tokens.ts';
 import { createTestClock } from '../support/clock.ts';
 import { rawHttp } from '../support/raw-http.ts';
 import { openSocket } from '../support/raw-socket.ts';
-import { startWorld, type World } from '../support/world.ts';
+import { startWorld, testConfig, type World } from '../support/world.ts';
 
 const clock = createTestClock();
 let world: World;
 let signingKey: JWK;
 let otherKey: JWK;
+/** The one that signed before. */
+let previousKey: JWK;
 let http: ReturnType<typeof rawHttp>;
 beforeAll(async () => {
-  [signingKey, otherKey] = [await newSigningKey(), await newSigningKey()];
+  [signingKey, otherKey, previousKey] = [await newSigningKey(), await newSigningKey(), await newSigningKey()];
   const secrets = { signingKey, cursorSecret: 'x'.repeat(40) };
-  world = await startWorld({ clock, config: { secrets } });
+  const jwt = { ...testConfig().jwt, verificationKeys: [previousKey] };
+  world = await startWorld({ clock, config: { secrets, jwt } });
   http = rawHttp(world.url);
 });
 afterAll(() => world.stop());
@@ -126,6 +129,19 @@ describe('a token that is not ours', () => {
   it('a forged token passes when nothing is changed in it: the attacks below fail for their own reasons', async () => {
     const answer = await http.post('{ viewer { id } }', {}, { authorization: `Bearer ${await forge()}` });
     expect(answer).toMatchObject({ status: 200, body: { data: { viewer: { id: world.acme.member.id } } } });
+  });
+
+  it('one that the key before has signed is: both keys are published, none with its private part', async () => {
+    const kid = await calculateJwkThumbprint(previousKey);
+    const token = await forge({ key: previousKey, header: { kid } });
+    expect(await http.post('{ viewer { id } }', {}, { authorization: `Bearer ${token}` })).toMatchObject({
+      status: 200,
+    });
+    const { body } = await http.get('/.well-known/jwks.json');
+    expect(body.keys.map((key: JWK) => [key.kid, 'd' in key])).toEqual([
+      [header().kid, false],
+      [kid, false],
+    ]);
   });
 
   it.each(Object.entries(ATTACKS))('%s: UNAUTHENTICATED, without a hint of why', async (_name, attack) => {
