@@ -138,6 +138,15 @@ export const PLACES: readonly Place[] = [
     values: ['src/local/*', KERNEL, 'src/config.ts', 'graphql-ws', 'ws', 'node:*'],
     types: [],
   },
+  // Programs of their own too: clients of a running installation, and a look at the schema as it lies here.
+  {
+    files: ['src/manifest/*'],
+    values: [
+      ...['src/manifest/*', 'src/config.ts', 'src/partners/operation-id.ts', 'node:*'],
+      ...['src/server/schema.ts', 'src/server/operations/published-check.ts'],
+    ],
+    types: [],
+  },
   {
     files: ['src/local/dynamodb/*'],
     values: ['src/local/dynamodb/*', KERNEL, 'dynalite', 'dynalite/db/index.js', 'node:*'],

@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import { buildSchema } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readManifest } from '../../src/manifest/manifest.ts';
 import type { StoredApiKey } from '../../src/partners/model.ts';
 import { operationIdOf, OPERATIONS_MAX } from '../../src/partners/operation-id.ts';
 import { createOperationService } from '../../src/partners/publishing.ts';
@@ -246,6 +248,12 @@ describe('running by id', () => {
     key.operationIds = [two!.id, operationIdOf('not yet')];
     expect(ids(await serviceOf(partner).list())).toEqual([two!.id]);
   });
+});
+
+it('the operations that stand beside the schema fit it', () => {
+  const manifest = readManifest(join(import.meta.dirname, '../../schema/published-operations.json'));
+  expect(manifest.size).toBeGreaterThan(3);
+  expect([...manifest.values()].flatMap((body) => check(body).problems)).toEqual([]);
 });
 
 it('an operation that the schema no longer knows is listed with what is wrong, and stands in the way of nothing', async () => {
