@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ulid } from '../../src/kernel/ids.ts';
-import { createUsageCloser, reconcile } from '../../src/usage/closing.ts';
+import { closeHour, createUsageCloser, reconcile } from '../../src/usage/closing.ts';
 import { DAY_MS, HOUR_MS, periodName } from '../../src/usage/periods.ts';
 import { NO_PRICES } from '../../src/usage/prices.ts';
 import { createUsageRetention } from '../../src/usage/retention.ts';
@@ -145,4 +145,16 @@ it('every row of usage says when it goes, so that whoever deletes by time to liv
   });
   expect(rows.length).toBeGreaterThan(8);
   expect(ends.filter((end) => end !== null)).toEqual([]);
+});
+
+it('an hour whose events go while it is being closed keeps its sums', async () => {
+  const { goTo, store, clock, summary } = await open();
+  const whole = await summary();
+  const hour = periodName('HOUR', START);
+  async function* events(...span: Parameters<typeof store.events>) {
+    await goTo(START + HOUR_MS + DAYS.turns * DAY_MS);
+    yield* store.events(...span);
+  }
+  expect(await closeHour({ ...store, events }, hour, clock)).toBe(false);
+  expect(await summary()).toEqual(whole);
 });

@@ -220,6 +220,23 @@ describe('closing', () => {
     expect(due.filter((work) => work.tenantId === tenantId)).toEqual([{ tenantId, hour }]);
   });
 
+  it('by one that is overtaken leaves what the other one stored', async () => {
+    const { clock, store } = open();
+    const event = anEvent(START + 5, () => 0.5);
+    await store.record(event);
+    await clock.advance(2 * HOUR_MS);
+    const hour = periodName('HOUR', START);
+    let overtaken = 0;
+    const finishClosing: UsageStore['finishClosing'] = async (...closing) => {
+      if (overtaken++ === 0) await closeHour(store, hour, clock);
+      return store.finishClosing(...closing);
+    };
+    expect(await closeHour({ ...store, finishClosing }, hour, clock)).toBe(true);
+    expect(overtaken).toBe(2);
+    const tally = await readWhole(store, { start: START, end: START + HOUR_MS });
+    expect(plain(tally)).toEqual(plain(tallyOf(event)));
+  });
+
   it('an event recorded again after its hour was closed counts once', async () => {
     const { clock, store, closer } = open();
     const event = anEvent(START + 5, () => 0.5);
@@ -236,11 +253,12 @@ describe('closing', () => {
   it('a day is closed when it is over and all of its hours are, and an event that comes late opens it again', async () => {
     const { clock, store, closer } = open();
     const random = randomNumbers(3);
-    for (const hour of [1, 9, 23]) await store.record(anEvent(START + hour * HOUR_MS, random));
+    for (const hour of [1, 9]) await store.record(anEvent(START + hour * HOUR_MS, random));
     const day = async () => (await store.heads('DAY', { start: START, end: START + 1 }))[0]?.closed ?? null;
     await clock.advance(20 * HOUR_MS);
     await closer.round();
     expect(await day()).toBeNull();
+    await store.record(anEvent(START + 23 * HOUR_MS, random));
     await clock.advance(5 * HOUR_MS);
     expect(await closeDay(store, periodName('DAY', START), clock)).toBe(false);
     await closer.round();
