@@ -208,7 +208,7 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
     log: observation.retention,
   });
-  const removal = assembleRemoval({ db, shared, sign, clock, log: observation.removals });
+  const removal = assembleRemoval({ db, shared, client, definitions, sign, clock, log: observation.removals });
   const background = (work: Promise<void>) =>
     void work.catch((err: unknown) => log.error({ err }, 'background work failed'));
 

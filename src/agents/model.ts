@@ -25,6 +25,6 @@ export interface Agent {
 
 /** What agents keep of their users beyond a conversation. */
 export interface AgentMemories {
-  /** Removes what every agent remembers of this user, if anything. */
-  forget(tenantId: TenantId, userId: string): Promise<void>;
+  /** Removes what every agent remembers of these users of a tenant, if anything. Nobody is asked for where no agent remembers. */
+  forget(tenantId: TenantId, userIds: AsyncIterable<string>): Promise<void>;
 }

@@ -26,8 +26,8 @@ export interface RemovalDependencies {
   readonly rows: AllRows;
   /** Whether a turn of the tenant has not ended yet. */
   readonly hasOpenTurns: (tenantId: TenantId) => Promise<boolean>;
-  /** Removes what the instances share of a tenant, beside what is stored. */
-  readonly forgetShared: (tenantId: TenantId) => Promise<void>;
+  /** Removes what is kept of a tenant beside what is stored: by the instances together, and by the agents. Its users are still there. */
+  readonly forgetElsewhere: (tenantId: TenantId) => Promise<void>;
   /** Puts it on record that nothing is left of a tenant. */
   readonly record: (removal: Removal) => Promise<void>;
   readonly clock: Clock;
@@ -68,7 +68,7 @@ export function createTenantRemoval(deps: RemovalDependencies) {
 
   /** One pass over everything, from where it stopped. */
   async function pass(begun: Removal, stopping?: AbortSignal): Promise<Removal | null> {
-    if (begun.place === null) await deps.forgetShared(begun.tenantId);
+    if (begun.place === null) await deps.forgetElsewhere(begun.tenantId);
     let removal = begun.place === null ? { ...begun, rowsRead: 0, rowsFound: 0 } : begun;
     do {
       const { rowsRead, rowsRemoved, next } = await rows.removeSome(removal.tenantId, removal.place);

@@ -279,7 +279,10 @@ describe('what agents remember', () => {
     for (const memory of ['acme:mia', 'acme:noah', 'globex:mia'])
       for (const alias of ['ALSUPPORT1', 'ALSUPPORT2']) await remember(memory, alias);
     const definitions = demoAgentDefinitions.map((each) => ({ ...each, memory: true }));
-    await createAgentMemories(client, definitions).forget(parseTenantId('acme')!, 'mia');
+    const users = (async function* () {
+      yield await Promise.resolve('mia');
+    })();
+    await createAgentMemories(client, definitions).forget(parseTenantId('acme')!, users);
     expect(emulator.memories().filter((name) => name.endsWith('acme:mia'))).toEqual([]);
     expect(emulator.memories()).toHaveLength(4);
   });

@@ -1,9 +1,15 @@
+import { InvokeAgentCommand } from '@aws-sdk/client-bedrock-agent-runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createBedrockClient } from '../../src/adapters/bedrock/client.ts';
 import { closedFor, recordAlone } from '../../src/audit/closed-trails.ts';
 import { dayOf } from '../../src/audit/model.ts';
 import { verifyTrail } from '../../src/audit/verifying.ts';
 import { isoTime, systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { ulid } from '../../src/kernel/ids.ts';
+import { startBedrockEmulator } from '../../src/local/bedrock/emulator.ts';
+import { demoAgents } from '../../src/local/demo-corpus.ts';
+import { demoAgentDefinitions } from '../../src/local/demo-data.ts';
+import { assembleRemoval } from '../../src/offboarding.ts';
 import { messageId } from '../../src/conversations/model.ts';
 import { PLATFORM, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import { UNLIMITED, type Removal } from '../../src/tenants/model.ts';
@@ -61,7 +67,7 @@ function aProcess(
     directory: db.tenants,
     rows: around(db.allRows),
     hasOpenTurns: (id) => db.due.hasOpenTurns(id),
-    async forgetShared(id) {
+    async forgetElsewhere(id) {
       await reach();
       forgotten.push(id);
     },
@@ -235,6 +241,45 @@ describe('removing a tenant', () => {
     await round();
     expect(forgotten.filter((id) => id === tenantId)).toHaveLength(2);
     expect((await db.removals.get(tenantId))?.phase).toBe('DONE');
+  });
+
+  it('takes what agents remember of its users, its keys and the operators, and nobody else’s', async () => {
+    const emulator = await startBedrockEmulator({
+      agents: demoAgents.map((agent) => ({ ...agent, memory: true })),
+      passages: [],
+      chunksPerSecond: Infinity,
+    });
+    const credentials = { accessKeyId: 'x', secretAccessKey: 'x' };
+    const options = { region: 'us-east-1', endpoint: emulator.url, credentials, idleTimeoutMs: 10_000 };
+    const client = createBedrockClient(options);
+    try {
+      const [tenantId, other] = [await addTenant('DELETING'), await addTenant()];
+      const { db, conversation } = await fill(tenantId);
+      const operator = { userId: `user-${ulid(1)}`, name: 'O', email: 'o@x.example', passwordHash: 'x' };
+      await db.forTenant(PLATFORM).users.register({ ...operator, roles: ['PLATFORM_OPERATOR'] }, nowMs);
+      const [key] = await db.forTenant(tenantId).apiKeys.list();
+      const askers = [conversation.ownerId, key!.id, operator.userId];
+      for (const asker of askers) {
+        for (const tenant of [tenantId, other]) {
+          const memoryId = `${tenant}:${asker}`;
+          const agent = { agentId: 'AGSUPPORT1', agentAliasId: 'ALSUPPORT1', sessionId: memoryId };
+          const { completion } = await client.send(new InvokeAgentCommand({ ...agent, memoryId, inputText: 'Hi' }));
+          await collect(completion!);
+        }
+      }
+      expect(emulator.memories()).toHaveLength(6);
+      elapse(CLOSED_AFTER_MS);
+      await assembleRemoval({
+        ...{ db, client, sign: SIGN, clock, shared: { forget: () => Promise.resolve() } },
+        definitions: demoAgentDefinitions.map((agent) => ({ ...agent, memory: true })),
+        log: { removed: () => {}, removalFailed: (_, error) => expect.fail(String(error)) },
+      }).round();
+      expect((await db.removals.get(tenantId))?.phase).toBe('VERIFYING');
+      expect(emulator.memories()).toEqual(askers.map((asker) => `AGSUPPORT1/ALSUPPORT1/${other}:${asker}`));
+    } finally {
+      client.destroy();
+      await emulator.close();
+    }
   });
 
   it('is not begun for a tenant that was not closed after all', async () => {

@@ -11,10 +11,13 @@ export function createAgentMemories(
     .filter(({ memory }) => memory)
     .flatMap(({ bedrock: { agentId, aliasIds } }) => aliasIds.map((agentAliasId) => ({ agentId, agentAliasId })));
   return {
-    async forget(tenantId, userId) {
-      // Left out, the memory's id would mean everybody's.
-      const memoryId = memoryIdOf({ tenantId, userId });
-      for (const alias of aliases) await client.send(new DeleteAgentMemoryCommand({ ...alias, memoryId }));
+    async forget(tenantId, userIds) {
+      if (aliases.length === 0) return;
+      for await (const userId of userIds) {
+        // Left out, the memory's id would mean everybody's.
+        const memoryId = memoryIdOf({ tenantId, userId });
+        for (const alias of aliases) await client.send(new DeleteAgentMemoryCommand({ ...alias, memoryId }));
+      }
     },
   };
 }
