@@ -1,4 +1,5 @@
 import { createPasswordHasher } from './adapters/argon2/password-hasher.ts';
+import { createAgentMemories } from './adapters/bedrock/agent-memories.ts';
 import { createAgentCall } from './adapters/bedrock/agent-runtime.ts';
 import { createBedrockAgents } from './adapters/bedrock/answer-source.ts';
 import { openAuditSpool } from './adapters/files/audit-spool.ts';
@@ -208,7 +209,10 @@ export async function start(config: Config, surroundings: Surroundings) {
     clock,
     log: observation.retention,
   });
-  const removal = assembleRemoval({ db, shared, client, definitions, sign, clock, log: observation.removals });
+  const removal = assembleRemoval({
+    ...{ db, shared, sign, clock, log: observation.removals },
+    memories: createAgentMemories(client, definitions),
+  });
   const background = (work: Promise<void>) =>
     void work.catch((err: unknown) => log.error({ err }, 'background work failed'));
 

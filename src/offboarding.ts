@@ -1,9 +1,7 @@
-import type { BedrockAgentRuntimeClient } from '@aws-sdk/client-bedrock-agent-runtime';
 import type { DynamoDb } from './adapters/dynamodb/index.ts';
 import { createSign, type Sign } from './audit/chain.ts';
 import { recordAlone } from './audit/closed-trails.ts';
 import { createAgentMemories } from './adapters/bedrock/agent-memories.ts';
-import type { AgentDefinition } from './agents/model.ts';
 import { openBedrock, openCoordination, openStorage, type Surroundings } from './backends.ts';
 import type { Config } from './config.ts';
 import { isoTime, type Clock } from './kernel/clock.ts';
@@ -13,8 +11,7 @@ import { createTenantRemoval, type RemovalLog } from './tenants/removing.ts';
 export interface OffboardingDependencies {
   readonly db: DynamoDb;
   readonly shared: { forget(tenantId: TenantId): Promise<void> };
-  readonly client: BedrockAgentRuntimeClient;
-  readonly definitions: readonly AgentDefinition[];
+  readonly memories: { forget(tenantId: TenantId, userIds: AsyncIterable<string>): Promise<void> };
   readonly sign: Sign;
   readonly clock: Clock;
   readonly log: RemovalLog;
@@ -34,8 +31,7 @@ async function* askersIn(db: DynamoDb, tenantId: TenantId): AsyncGenerator<strin
 }
 
 /** The removal of tenants, as instances do it in the background, and the command below. */
-export function assembleRemoval({ db, shared, client, definitions, sign, clock, log }: OffboardingDependencies) {
-  const memories = createAgentMemories(client, definitions);
+export function assembleRemoval({ db, shared, memories, sign, clock, log }: OffboardingDependencies) {
   const record = recordAlone(db.audit, sign, clock);
   return createTenantRemoval({
     store: db.removals,
@@ -62,6 +58,7 @@ export async function offboardTenants(config: Config, surroundings: Surroundings
   const { db, engine, secrets } = await openStorage(config, surroundings);
   const shared = openCoordination(config, surroundings);
   const { client, definitions, emulator } = await openBedrock(config, surroundings.clock);
+  const memories = createAgentMemories(client, definitions);
   try {
     const { clock } = surroundings;
     const failed = (tenantId: TenantId | null, error: unknown) => {
@@ -71,7 +68,7 @@ export async function offboardTenants(config: Config, surroundings: Surroundings
     const sign = createSign(secrets.cursorSecret);
     const log: RemovalLog = { removed: () => {}, removalFailed: failed };
     const begun = await db.removals.open();
-    await assembleRemoval({ db, shared, client, definitions, sign, clock, log }).round();
+    await assembleRemoval({ db, shared, memories, sign, clock, log }).round();
     for (const { tenantId } of begun) {
       const removal = await db.removals.get(tenantId);
       if (!removal) continue;

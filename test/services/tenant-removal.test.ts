@@ -1,5 +1,6 @@
 import { InvokeAgentCommand } from '@aws-sdk/client-bedrock-agent-runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createAgentMemories } from '../../src/adapters/bedrock/agent-memories.ts';
 import { createBedrockClient } from '../../src/adapters/bedrock/client.ts';
 import { closedFor, recordAlone } from '../../src/audit/closed-trails.ts';
 import { dayOf } from '../../src/audit/model.ts';
@@ -142,10 +143,10 @@ describe('removing a tenant', () => {
     const { usage } = await fill(tenantId);
     await fill(neighbour);
     await fill(longer);
-    await storage.load('app', messageRows(tenantId));
-    await storage.load('usage', eventRows(tenantId));
     const isOthers = (row: RawRow) => !JSON.stringify(row).replaceAll(longer, '').includes(tenantId);
     const others = spelt((await storage.allRows()).filter(isOthers));
+    await storage.load('app', messageRows(tenantId));
+    await storage.load('usage', eventRows(tenantId));
     elapse(CLOSED_AFTER_MS);
 
     // Dies at the worst moment: rows are gone, and nothing says so.
@@ -270,8 +271,11 @@ describe('removing a tenant', () => {
       expect(emulator.memories()).toHaveLength(6);
       elapse(CLOSED_AFTER_MS);
       await assembleRemoval({
-        ...{ db, client, sign: SIGN, clock, shared: { forget: () => Promise.resolve() } },
-        definitions: demoAgentDefinitions.map((agent) => ({ ...agent, memory: true })),
+        ...{ db, sign: SIGN, clock, shared: { forget: () => Promise.resolve() } },
+        memories: createAgentMemories(
+          client,
+          demoAgentDefinitions.map((agent) => ({ ...agent, memory: true })),
+        ),
         log: { removed: () => {}, removalFailed: (_, error) => expect.fail(String(error)) },
       }).round();
       expect((await db.removals.get(tenantId))?.phase).toBe('VERIFYING');
