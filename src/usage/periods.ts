@@ -54,10 +54,15 @@ export const contains = (outer: Span, inner: Span): boolean => outer.start <= in
 /** Days of usage that may be asked for at once. */
 export const PERIOD_DAYS_MAX = 400;
 
+/** Times that are written with four digits of a year, as RFC 3339 has it; a zone's offset may lead beyond them. */
+const WRITABLE: Span = { start: Date.parse('0000-01-01T00:00:00.000Z'), end: Date.parse('9999-12-31T23:59:59.999Z') };
+
 /** Which usage may be asked for: [start, end). @throws BAD_USER_INPUT for an empty period, or one over 400 days. */
 export function checkPeriod(start: Date, end: Date): void {
   if (end <= start) throw badInput('`end` must be later than `start`.', 'end');
   if (end.getTime() - start.getTime() > PERIOD_DAYS_MAX * DAY_MS) {
     throw badInput(`A period is at most ${PERIOD_DAYS_MAX} days long.`, 'end');
   }
+  if (!contains(WRITABLE, { start: start.getTime(), end: end.getTime() }))
+    throw badInput('A period lies in the years 0000 to 9999, UTC.', 'end');
 }

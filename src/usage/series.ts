@@ -2,7 +2,7 @@ import { DateTime, IANAZone } from 'luxon';
 import { isoTime } from '../kernel/clock.ts';
 import { badInput } from '../kernel/errors.ts';
 import type { UsagePoint } from './model.ts';
-import { tokenTotals } from './summary.ts';
+import { costOf, tokenTotals } from './summary.ts';
 import type { BaseTally } from './ports.ts';
 import type { Tally, TokenCounters } from './tally.ts';
 
@@ -18,25 +18,38 @@ export interface SeriesFilter {
 }
 
 /**
+ * The zone by the name the runtime knows it by. What is built for a zone is kept for the life of the process, and names are taken in
+ * upper and lower case: kept as they were given, they would have no end.
+ */
+function zoneNamed(name: string): string {
+  if (!IANAZone.isValidZone(name))
+    throw badInput('`timeZone` is the name of a time zone, e.g. Europe/Berlin.', 'timeZone');
+  return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone;
+}
+
+/**
  * The borders between the points of a series: the hours or days of a time zone that lie in [start, end), the first and the last one
  * cut. @throws BAD_USER_INPUT for a zone that is none, and for more than 1,000 points.
  */
 export function seriesBorders(
   { start, end }: { start: Date; end: Date },
   bucket: SeriesBucket,
-  zone: string,
+  timeZone: string,
 ): number[] {
-  if (!IANAZone.isValidZone(zone))
-    throw badInput('`timeZone` is the name of a time zone, e.g. Europe/Berlin.', 'timeZone');
   const unit = bucket === 'HOUR' ? 'hour' : 'day';
-  const first = DateTime.fromJSDate(start, { zone }).startOf(unit);
+  const first = DateTime.fromJSDate(start, { zone: zoneNamed(timeZone) }).startOf(unit);
   const borders = [start.getTime()];
   for (let count = 1; ; count++) {
-    const border = first.plus({ [unit]: count }).toMillis();
+    // Where clocks change at midnight, or by half an hour, what comes a unit later is not the start of one.
+    const border = first
+      .plus({ [unit]: count })
+      .startOf(unit)
+      .toMillis();
     if (border >= end.getTime()) break;
+    // Where they change, two may start at the same moment.
+    if (border <= (borders.at(-1) ?? 0)) continue;
     if (borders.length === POINTS_MAX) throw badInput(`A series has at most ${POINTS_MAX} points.`, 'bucket');
-    // A day on which clocks change may have two starts that are the same moment.
-    if (border > (borders.at(-1) ?? 0)) borders.push(border);
+    borders.push(border);
   }
   return [...borders, end.getTime()];
 }
@@ -72,9 +85,8 @@ function countsOf(
     const user = tally.users?.[userId];
     return { tokens: tokenTotals(user ?? NOTHING), turns: user?.turns ?? 0, invocations: null, costUsd: null };
   }
-  const nanoUsd = Object.values(tally.models).reduce((sum, model) => sum + model.nanoUsd, 0);
   const invocations = tally.services.RUNTIME.calls;
-  return { tokens: tokenTotals(tally), turns: tally.turns, invocations, costUsd: nanoUsd / NANO };
+  return { tokens: tokenTotals(tally), turns: tally.turns, invocations, costUsd: costOf(tally.models) };
 }
 
 export const pointsOf = (

@@ -71,6 +71,10 @@ const hourRows = (hours: Tally['hours']): HourUsage[] =>
     return { hour, invocations: counters.invocations, tokens: tokenTotals(counters) };
   });
 
+/** In US dollars: added up in whole billionths, so that however it is added the sum is the same. */
+export const costOf = (models: Tally['models']): number =>
+  Object.values(models).reduce((sum, { nanoUsd }) => sum + nanoUsd, 0) / NANO;
+
 export const modelRows = (models: Tally['models']): ModelUsage[] =>
   byTokens(models).map(([modelId, counters]) => ({
     modelId: modelId === '' ? null : modelId,
@@ -113,7 +117,7 @@ export function summaryOf(
     },
     tokens: tokenTotals(tally),
     estimatedTokens: tally.estimated,
-    costUsd: models.reduce((sum, { costUsd }) => sum + costUsd, 0),
+    costUsd: costOf(tally.models),
     unpricedTokens: models.reduce((sum, { unpricedTokens }) => sum + unpricedTokens, 0),
     byModel: models,
     byAgent: byTokens(tally.agents).map(([agentId, counters]) => ({

@@ -274,6 +274,8 @@ describe('a period', () => {
     [START, START],
     [START, START - 1],
     [START, START + 400 * DAY + 1],
+    [Date.parse('9999-12-31T23:00:00.000Z'), Date.parse('9999-12-31T23:00:00.000-01:00')],
+    [Date.parse('0000-01-01T00:00:00.000+01:00'), Date.parse('0000-01-01T01:00:00.000Z')],
   ])('from %i to %i is BAD_USER_INPUT', async (start, end) => {
     const { usage } = service();
     await expect(usage.summary(new Date(start), new Date(end))).rejects.toMatchObject({ code: 'BAD_USER_INPUT' });
