@@ -56,7 +56,6 @@ import { createPlatformService } from './tenants/platform.ts';
 import { createTenantService } from './tenants/service.ts';
 import { createUsageCloser } from './usage/closing.ts';
 import { createLiveUsages } from './usage/live.ts';
-import type { TokenLimits } from './usage/ports.ts';
 import { createPriceTable, NO_PRICES } from './usage/prices.ts';
 import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
 import { createTokenQuota, useAt } from './usage/quota.ts';
@@ -145,7 +144,8 @@ export async function start(config: Config, surroundings: Surroundings) {
       seal,
       clock,
     });
-    const liveUsage = (to: TokenLimits) => liveUsages.watch({ tenantId, store, quota: quotaStore }, to);
+    const limits = async () => (await tenants.find(tenantId))?.limits ?? UNLIMITED;
+    const liveUsage = () => liveUsages.watch({ tenantId, store, quota: quotaStore, limits });
     const streams = shared.streamLogs.forTenant(tenantId);
     return { ...stores, usage, usageEvents: store, liveUsage, quota, meter: usage, alerts, streams };
   };

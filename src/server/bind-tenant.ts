@@ -32,7 +32,7 @@ import type { TenantService } from '../tenants/service.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import { createUsageExports } from '../usage/export.ts';
 import type { LiveUsage } from '../usage/model.ts';
-import type { TokenLimits, UsageStore } from '../usage/ports.ts';
+import type { UsageStore } from '../usage/ports.ts';
 import type { UsageService } from '../usage/service.ts';
 import { createUserAdministration } from '../users/administration.ts';
 import { createUserLoader } from '../users/loaders.ts';
@@ -48,7 +48,7 @@ export interface TenantData extends ConversationStores {
   readonly operations: OperationStore;
   readonly operationUsage: OperationUsageStore;
   readonly usage: UsageService;
-  readonly liveUsage: (limits: TokenLimits) => AsyncIterableIterator<LiveUsage>;
+  readonly liveUsage: () => AsyncIterableIterator<LiveUsage>;
   readonly usageEvents: Pick<UsageStore, 'ordered'>;
   readonly parkedWork: ParkedWorkStore;
   readonly alerts: AlertService;
@@ -135,7 +135,6 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
         clock,
         background,
       });
-      const liveUsage = () => stores.liveUsage(tenant.limits);
       const exports = createUsageExports({
         scope,
         store: reading.usageEvents,
@@ -158,7 +157,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       });
       const changePassword = (input: PasswordChange) => passwords.change(scope, input, origin);
       const people = { users, apiKeys, operations, issuers: deps.issuersOf(tenant.id), changePassword };
-      const usage = { usage: reading.usage, liveUsage, exports, alerts: stores.alerts };
+      const usage = { usage: reading.usage, liveUsage: stores.liveUsage, exports, alerts: stores.alerts };
       return { scope, tenant, configuration, ...people, conversations, turns, ...usage, parkedWork, audit, loaders };
     },
   };

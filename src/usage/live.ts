@@ -15,6 +15,8 @@ export interface LiveUsageSource {
   readonly tenantId: TenantId;
   readonly store: UsageStore;
   readonly quota: QuotaStore;
+  /** The limits as they are now: whoever watches is to see them change. */
+  readonly limits: () => Promise<TokenLimits>;
 }
 
 const dayOf = (now: number): Span => {
@@ -29,23 +31,25 @@ function monthOf(now: number): Span {
 }
 
 /** Reads the present counters. The days before today are kept for a minute. */
-function createReader({ tenantId, store, quota }: LiveUsageSource, clock: Clock) {
+function createReader({ tenantId, store, quota, limits: currentLimits }: LiveUsageSource, clock: Clock) {
   let earlier: (Span & { readonly at: number; readonly tally: BaseTally }) | null = null;
 
   async function earlierDays(start: number, end: number): Promise<BaseTally> {
-    const stands = earlier?.start === start && earlier.end === end && clock.now() - earlier.at < EARLIER_KEPT_MS;
+    const stands =
+      earlier?.start === start && earlier.end === end && Math.abs(clock.now() - earlier.at) < EARLIER_KEPT_MS;
     if (earlier && stands) return earlier.tally;
     const tally = await readTally(store, { start, end });
     earlier = { start, end, at: clock.now(), tally };
     return tally;
   }
 
-  return async (limits: TokenLimits): Promise<LiveUsage> => {
+  return async (): Promise<LiveUsage> => {
     const now = clock.now();
     const [day, month] = [dayOf(now), monthOf(now)];
     const date = isoTime(now);
-    const [today, before, used] = await Promise.all([
-      readTally(store, { start: day.start, end: now + 1 }),
+    const [limits, today, before, used] = await Promise.all([
+      currentLimits(),
+      readTally(store, day), // to its end: the clock of another instance may be ahead of this one
       earlierDays(month.start, day.start),
       quota.state(date.slice(0, 7), date.slice(8, 10)),
     ]);
@@ -73,7 +77,6 @@ interface Hub {
   readonly stop: () => void;
   /** Has the counters read, now or when a second has passed since they were. */
   readonly refresh: () => void;
-  limits: TokenLimits;
 }
 
 export interface LiveUsages {
@@ -81,14 +84,14 @@ export interface LiveUsages {
    * The counters of a tenant: as they are now, and again whenever they have changed, at most once a second, and when a new day begins.
    * `return()` takes effect at once.
    */
-  watch(source: LiveUsageSource, limits: TokenLimits): AsyncIterableIterator<LiveUsage>;
+  watch(source: LiveUsageSource): AsyncIterableIterator<LiveUsage>;
 }
 
 /** One reading for all who watch a tenant on this instance. */
 export function createLiveUsages(changes: UsageChanges, clock: Clock): LiveUsages {
   const hubs = new Map<TenantId, Hub>();
 
-  function openHub(source: LiveUsageSource, limits: TokenLimits): Hub {
+  function openHub(source: LiveUsageSource): Hub {
     const read = createReader(source, clock);
     const readers = new Set<EventQueue<LiveUsage>>();
     let readAt = -Infinity;
@@ -101,7 +104,7 @@ export function createLiveUsages(changes: UsageChanges, clock: Clock): LiveUsage
       again = false;
       readAt = clock.now();
       try {
-        const usage = await read(hub.limits);
+        const usage = await read();
         for (const reader of readers) reader.push(usage);
       } catch (error) {
         for (const reader of [...readers]) reader.fail(error);
@@ -114,8 +117,9 @@ export function createLiveUsages(changes: UsageChanges, clock: Clock): LiveUsage
     function plan() {
       cancel();
       if (readers.size === 0 || reading) return;
-      const due = again ? Math.max(0, readAt + PUSH_EVERY_MS - clock.now()) : dayOf(clock.now()).end - clock.now();
-      cancel = clock.after(due, () => void push());
+      const now = clock.now();
+      if (now < readAt) readAt = now; // the clock was put back
+      cancel = clock.after(again ? Math.max(0, readAt + PUSH_EVERY_MS - now) : dayOf(now).end - now, () => void push());
     }
 
     function refresh() {
@@ -124,9 +128,8 @@ export function createLiveUsages(changes: UsageChanges, clock: Clock): LiveUsage
     }
 
     const stopListening = changes.onChange(source.tenantId, refresh);
-    const hub: Hub = {
+    return {
       readers,
-      limits,
       refresh,
       stop() {
         cancel();
@@ -134,15 +137,12 @@ export function createLiveUsages(changes: UsageChanges, clock: Clock): LiveUsage
         hubs.delete(source.tenantId);
       },
     };
-    return hub;
   }
 
   return {
-    watch(source, limits) {
-      let hub = hubs.get(source.tenantId);
-      if (!hub) hubs.set(source.tenantId, (hub = openHub(source, limits)));
-      const joined = hub;
-      joined.limits = limits;
+    watch(source) {
+      const joined = hubs.get(source.tenantId) ?? openHub(source);
+      hubs.set(source.tenantId, joined);
       const queue: EventQueue<LiveUsage> = createEventQueue<LiveUsage>({
         onEnd() {
           joined.readers.delete(queue);

@@ -239,13 +239,13 @@ function readersOf(run: UsageRun, tenantId: TenantId) {
   const links = { seal: () => ({ link: '', expiresAt: 0 }), open: () => ({}) as never };
   const exports = createUsageExports({ scope: { tenantId, principal }, store, links, addressOf: (link) => link });
   const text = async (format: 'CSV' | 'JSONL') => (await collect(exports.text({ ...SPAN, format }, null))).join('');
-  const limits = { tokensPerDay: 1e12, tokensPerMonth: 1e12 };
+  const limits = () => Promise.resolve({ tokensPerDay: 1e12, tokensPerMonth: 1e12 });
   return {
     ...{ store, quota, usage, text },
     /** The counters as they were at a moment. */
     async live(at: number) {
       const clock = createTestClock(at);
-      const watching = createLiveUsages(createMemoryUsageChanges(), clock).watch({ tenantId, store, quota }, limits);
+      const watching = createLiveUsages(createMemoryUsageChanges(), clock).watch({ tenantId, store, quota, limits });
       const first = watching.next();
       await clock.advance(0);
       const { value } = await first;
