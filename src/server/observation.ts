@@ -97,7 +97,7 @@ export function observe({ log, metrics }: ObservationDependencies) {
       released();
       log.warn({ tenantId, turnId, tokens }, 'tokens released');
     },
-    upkeepFailed: (err) => log.error({ err }, 'quota upkeep failed'),
+    upkeepFailed: (tenantId, err) => log.error({ tenantId, err }, 'quota upkeep failed'),
   };
   const closings: UsageCloserLog = {
     closingFailed: (work, err) => log.error({ work, err }, 'closing usage failed'),

@@ -4,7 +4,7 @@ import { repeat } from '../kernel/repeating.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import { HOUR_MS, MINUTE_MS } from './periods.ts';
 import { periodOf } from './quota.ts';
-import type { QuotaStore } from './ports.ts';
+import type { QuotaState, QuotaStore } from './ports.ts';
 
 /** Younger holds may belong to a turn that is just beginning. */
 const HOLD_AGE_MS = 15 * MINUTE_MS;
@@ -14,7 +14,8 @@ const ULID_LENGTH = 26;
 
 export interface QuotaUpkeepLog {
   released(tenantId: TenantId, turnId: string, tokens: number): void;
-  upkeepFailed(error: unknown): void;
+  /** Of one tenant, or the whole round (null): it comes again within the hour. */
+  upkeepFailed(tenantId: TenantId | null, error: unknown): void;
 }
 
 export interface QuotaUpkeepDependencies {
@@ -32,6 +33,12 @@ interface StrayHold {
   readonly tokens: number;
 }
 
+interface QuotaOfMonth extends QuotaState {
+  readonly tenantId: TenantId;
+  readonly store: QuotaStore;
+  readonly month: string;
+}
+
 /**
  * Tidies the quotas once an hour: gives back what is held for turns that have ended, by a process that came back from the dead, and
  * drops fences that nobody can run into any more. A turn's use is settled by its end and by nothing else: a hold that is released
@@ -47,30 +54,42 @@ export function createQuotaUpkeep({ tenants, storeOf, openTurns, clock, log }: Q
     return [clock.now(), before].map((ms) => new Date(ms).toISOString().slice(0, 7));
   }
 
-  async function* quotas() {
+  /** One tenant whose quota cannot be tidied must not hold up the others. */
+  const ofTenant = (tenantId: TenantId, work: () => Promise<void>): Promise<void> =>
+    work().catch((error: unknown) => log.upkeepFailed(tenantId, error));
+
+  async function eachQuota(work: (quota: QuotaOfMonth) => void | Promise<void>) {
     for await (const tenantId of tenants()) {
-      const store = storeOf(tenantId);
-      for (const month of months()) yield { tenantId, store, month, ...(await store.state(month)) };
+      await ofTenant(tenantId, async () => {
+        const store = storeOf(tenantId);
+        for (const month of months()) await work({ tenantId, store, month, ...(await store.state(month)) });
+      });
     }
   }
 
   async function strayHolds(): Promise<StrayHold[]> {
     const open = await openTurns();
     const found: StrayHold[] = [];
-    for await (const { tenantId, holds } of quotas()) {
+    await eachQuota(({ tenantId, holds }) => {
       for (const [turnId, tokens] of Object.entries(holds)) {
         if (isOld(turnId, HOLD_AGE_MS) && !open.has(turnId)) found.push({ tenantId, turnId, tokens });
       }
-    }
+    });
     return found;
   }
 
-  async function dropOldFences() {
-    for await (const { store, month, fenced } of quotas()) {
-      const old = fenced.filter((name) => isOld(name, HOUR_MS));
-      await store.dropFences(month, old);
-    }
+  async function release({ tenantId, turnId, tokens }: StrayHold) {
+    const change = { held: tokens, used: 0, fence: true };
+    if (await storeOf(tenantId).settle(turnId, periodOf(turnId), change)) log.released(tenantId, turnId, tokens);
   }
+
+  const dropOldFences = () =>
+    eachQuota(({ store, month, fenced }) =>
+      store.dropFences(
+        month,
+        fenced.filter((name) => isOld(name, HOUR_MS)),
+      ),
+    );
 
   /** One round. Doing it on several instances at once is as good as doing it on one. `stopping` ends it between its two looks. */
   async function pass(stopping?: AbortSignal): Promise<void> {
@@ -79,16 +98,14 @@ export function createQuotaUpkeep({ tenants, storeOf, openTurns, clock, log }: Q
       await sleep(clock, LOOK_AGAIN_MS, stopping);
       if (stopping?.aborted) return;
       const open = await openTurns();
-      for (const { tenantId, turnId, tokens } of suspects.filter(({ turnId }) => !open.has(turnId))) {
-        const change = { held: tokens, used: 0, fence: true };
-        if (await storeOf(tenantId).settle(turnId, periodOf(turnId), change)) log.released(tenantId, turnId, tokens);
-      }
+      const stray = suspects.filter(({ turnId }) => !open.has(turnId));
+      for (const hold of stray) await ofTenant(hold.tenantId, () => release(hold));
     }
     await dropOldFences();
   }
 
   return {
     pass,
-    start: () => repeat({ clock, everyMs: HOUR_MS, task: pass, failed: (error) => log.upkeepFailed(error) }),
+    start: () => repeat({ clock, everyMs: HOUR_MS, task: pass, failed: (error) => log.upkeepFailed(null, error) }),
   };
 }

@@ -101,6 +101,21 @@ onEveryEngine('The token quota', (storage) => {
     await quota.reserve(ulid(Date.parse('2027-01-01T00:00:00.000Z')));
   });
 
+  it('forgets any number of fences, in expressions of less than the 4 KB that DynamoDB takes', async () => {
+    const updates: string[] = [];
+    const store = storage().connect({
+      onRequest: ({ operation, phase }) => phase === 'sent' && operation.startsWith('Update') && updates.push(operation),
+    }).forTenant(storage().tenant()).quota; // prettier-ignore
+    const names = Array.from({ length: 450 }, () => `${ulid(Date.now())}.late`);
+    const period = periodOf(names[0]!);
+    await store.addOnce(names[0]!, period, 5);
+    await store.addOnce(names[449]!, period, 5);
+    updates.length = 0;
+    await store.dropFences(period.month, names);
+    expect(await store.state(period.month)).toMatchObject({ usedInMonth: 10, fenced: [] });
+    expect(updates).toHaveLength(3);
+  });
+
   it('drifts by nothing under crashes, repeats, raises, zombies and racing sweepers', async () => {
     const { process, state } = open();
     const random = numbers(20_261_120);

@@ -27,7 +27,7 @@ function upkeepOf(bench: Bench, openTurns = () => bench.dueStore.openTurns()) {
     clock: bench.clock,
     log: {
       released: (_tenantId, turnId) => released.push(turnId),
-      upkeepFailed: (error) => released.push(String(error)),
+      upkeepFailed: (_tenantId, error) => released.push(String(error)),
     },
   });
   return { released, start: upkeep.start, pass: () => passTime(bench.clock, upkeep.pass()) };
@@ -131,6 +131,31 @@ it('a hold of the month before is found in the new month; fences go after an hou
   await bench.clock.advance(59 * MINUTE);
   await pass();
   expect((await bench.quota()).fenced).toEqual([fresh]);
+});
+
+it('a tenant whose quota cannot be read or written does not hold up the others', async () => {
+  const [broken, bench] = [await openBench(storage), await openBench(storage)];
+  const failed: unknown[] = [];
+  const refuse = () => Promise.reject(new Error('throttled'));
+  const upkeep = createQuotaUpkeep({
+    // eslint-disable-next-line @typescript-eslint/require-await
+    tenants: async function* () {
+      yield* [broken.tenantId, bench.tenantId];
+    },
+    storeOf: (tenantId) =>
+      tenantId === bench.tenantId ? bench.direct.quota : { ...broken.direct.quota, settle: refuse, dropFences: refuse },
+    openTurns: () => Promise.resolve(new Set()),
+    clock: bench.clock,
+    log: { released: () => undefined, upkeepFailed: (tenantId) => failed.push(tenantId) },
+  });
+  await hold(broken);
+  await hold(bench);
+  await bench.direct.quota.addOnce(`${ulid(bench.clock.now())}.late`, { month: '2026-11', day: '20' }, 5);
+  await bench.clock.advance(61 * MINUTE);
+  await passTime(bench.clock, upkeep.pass());
+  expect(failed).toEqual([broken.tenantId, broken.tenantId]);
+  expect(await bench.quota()).toMatchObject({ usedInMonth: 5, holds: {} });
+  expect((await bench.quota()).fenced.filter((name) => name.endsWith('.late'))).toEqual([]);
 });
 
 it('ends at once when the server stops, also between its two looks: the hold is found again later', async () => {

@@ -5,6 +5,8 @@ import type { Item } from './table.ts';
 
 const HOLD = 'r:';
 const FENCE = 'x:';
+/** An expression is at most 4 KB long (AWS). */
+const FENCES_AT_ONCE = 200;
 const dayAttribute = (day: string): string => `d${day}`;
 
 const number = (value: unknown): number => (typeof value === 'number' ? value : 0);
@@ -84,8 +86,10 @@ export function createQuotaStore({ table, keys }: TenantRows): QuotaStore {
     },
 
     async dropFences(month, names) {
-      if (names.length === 0) return;
-      await table.update(keys.quota(month), { remove: names.map((name) => FENCE + name) }, present('PK'));
+      for (let from = 0; from < names.length; from += FENCES_AT_ONCE) {
+        const remove = names.slice(from, from + FENCES_AT_ONCE).map((name) => FENCE + name);
+        await table.update(keys.quota(month), { remove }, present('PK'));
+      }
     },
   };
 }
