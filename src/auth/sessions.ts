@@ -1,4 +1,4 @@
-import { isoTime, type Clock } from '../kernel/clock.ts';
+import { elapsedSince, isoTime, type Clock } from '../kernel/clock.ts';
 import { ulid } from '../kernel/ids.ts';
 import { isOperator } from '../tenancy/principal.ts';
 import { hashOfSecret, newSecret } from '../tenancy/secret.ts';
@@ -70,7 +70,7 @@ export function createSessions(deps: SessionsDependencies): Sessions {
       const session = await grant(named, account, secret);
       const signIn = { id: named.sessionId, userId, identityProvider: 'PASSWORD' } as const;
       if (!isOperator(session.principal))
-        await meter.recordSignIn(home, { ...signIn, latencyMs: clock.now() - startedAt });
+        await meter.recordSignIn(home, { ...signIn, latencyMs: elapsedSince(clock, startedAt) });
       return session;
     },
 

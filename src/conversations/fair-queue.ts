@@ -1,4 +1,4 @@
-import type { Clock } from '../kernel/clock.ts';
+import { elapsedSince, type Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import type { GenerationSlots } from './ports.ts';
@@ -239,7 +239,7 @@ export function createFairQueue({ options, slots, clock }: FairQueueDependencies
     turn.state = 'LEFT';
     turn.settle();
     if (state === 'RUNNING') {
-      turnMs += TURN_MS_WEIGHT * (clock.now() - turn.startedAt - turnMs);
+      turnMs += TURN_MS_WEIGHT * (elapsedSince(clock, turn.startedAt) - turnMs);
       return finish(turn);
     }
     if (state === 'STARTING') return; // what it has taken is given back once that is known

@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../kernel/clock.ts';
+import { elapsedSince, sleep, type Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { TenantId } from '../tenancy/tenant-id.ts';
 import { createDraft, messageError } from './answer-draft.ts';
@@ -70,7 +70,7 @@ export function createGenerations(deps: GenerationDependencies): Generations {
   ) {
     const text = turn.content ?? '';
     const startedAt = clock.now();
-    const elapsed = () => clock.now() - startedAt;
+    const elapsed = () => elapsedSince(clock, startedAt);
     const signal = control.signal;
     const writer = createStreamWriter({ streams: stores.streams, messageId: answerId(turn), clock, coalesceMs });
     const draft = createDraft(text.length, writer);

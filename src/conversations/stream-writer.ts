@@ -1,4 +1,4 @@
-import type { Clock } from '../kernel/clock.ts';
+import { elapsedSince, type Clock } from '../kernel/clock.ts';
 import type { Citation, StreamEvent } from './model.ts';
 import type { StreamLog } from './ports.ts';
 
@@ -58,7 +58,7 @@ export function createStreamWriter({ streams, messageId, clock, coalesceMs }: St
       if (text === '') return written;
       const waiting = held !== '';
       held += text;
-      const due = writtenAt + coalesceMs - clock.now();
+      const due = coalesceMs - elapsedSince(clock, writtenAt);
       if (due <= 0) return flush();
       if (!waiting) {
         // A stream that cannot be written to shows at the next write that is waited for.

@@ -31,5 +31,8 @@ export const sleep = (clock: Clock, ms: number, signal?: AbortSignal): Promise<v
     signal?.addEventListener('abort', done, { once: true });
   });
 
+/** How long ago a moment was; nothing where the clock was put back since. */
+export const elapsedSince = (clock: Clock, ms: number): number => Math.max(0, clock.now() - ms);
+
 /** RFC 3339 in UTC with milliseconds, the one form in which times are stored and sent. */
 export const isoTime = (ms: number): string => new Date(ms).toISOString();

@@ -32,6 +32,15 @@ const turnsOf = async (bench: Awaited<ReturnType<typeof openBench>>) => {
 };
 
 describe('an answer', () => {
+  it('during which the clock is put back took no time, not less than none', async () => {
+    const { bench, answering, turn, ended } = await running();
+    await bench.clock.skip(-3_600_000);
+    answering.say('Within 30 days.');
+    answering.end();
+    await ended();
+    expect(await bench.direct.usage.turn(turn.id)).toMatchObject({ latencyMs: 0, firstTextMs: 0 });
+  });
+
   it('is streamed without gaps, stored, metered, and only then told to be over', async () => {
     const { bench, process, answering, stream, ended } = await running();
     expect(answering.question).toMatchObject({

@@ -43,6 +43,15 @@ describe('the text of an answer', () => {
     expect(texts()).toEqual(['a', 'bcd', 'e']);
   });
 
+  it('is held no longer when the clock is put back', async () => {
+    const { clock, writer, texts } = open();
+    await writer.text('a');
+    await clock.skip(-3_600_000);
+    await writer.text('b');
+    await clock.advance(40);
+    expect(texts()).toEqual(['a', 'b']);
+  });
+
   it('of 800 tokens, one every 5 ms, is at most one event every 40 ms, complete, in order and without gaps', async () => {
     const { clock, writer, events, texts } = open();
     const pieces = Array.from({ length: 800 }, (_, n) => `${n} `);
