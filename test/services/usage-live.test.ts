@@ -35,7 +35,7 @@ async function watch() {
     ...{ clock, pushed },
     limitTo: (tokensPerDay: number) => (limits = { tokensPerDay, tokensPerMonth: null }),
     /** A turn as another instance records it, by its own clock. */
-    async record(at: number) {
+    record: async (at: number) => {
       await store.record(aTurn(at));
       changes.changed(tenantId);
       await settle();
