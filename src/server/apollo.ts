@@ -42,9 +42,12 @@ const operations = ({ execution, findDocument }: ApolloOptions): ApolloServerPlu
       didResolveOperation({ operation }) {
         // It would be run as if its field were an ordinary one.
         if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return Promise.resolve();
-        throw new GraphQLError('Subscriptions need a WebSocket (graphql-transport-ws).', {
-          extensions: { code: 'BAD_REQUEST', http: { status: 400 } },
-        });
+        throw new GraphQLError(
+          'Subscriptions need a WebSocket (graphql-transport-ws), or `accept: text/event-stream`.',
+          {
+            extensions: { code: 'BAD_REQUEST', http: { status: 400 } },
+          },
+        );
       },
       async responseForOperation({ document, contextValue }) {
         const { operationName = null, variables = {} } = request;

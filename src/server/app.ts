@@ -26,6 +26,7 @@ import { createExecution } from './operations/execution.ts';
 import type { OperationLimits } from './operations/limits.ts';
 import { createSubscriptionCounts } from './operations/subscription-limits.ts';
 import { createSchema } from './schema.ts';
+import { createSseServer } from './sse.ts';
 import { createWsServer } from './ws.ts';
 
 export interface AppOptions {
@@ -69,8 +70,8 @@ export interface App {
   stop(): Promise<void>;
 }
 
-/** How long sockets may take to say goodbye. */
-const SOCKET_GRACE_MS = 2_000;
+/** How long readers may take to say goodbye. */
+const READER_GRACE_MS = 2_000;
 
 /**
  * Serves the API: HTTP and WebSockets on one port, metrics and health on another, and what goes on in the background.
@@ -83,7 +84,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     if (phase.now !== 'serving') throw new Error(phase.now);
     await options.ping();
   }
-  const { http, ws, apollo } = await createApi(options, checkReady);
+  const { http, ws, sse, apollo } = await createApi(options, checkReady);
   const admin = createAdminServer({ metrics: options.metrics, checkReady, log });
   const { url, adminUrl } = await listenAll(options, http, admin);
   phase.now = 'serving';
@@ -97,9 +98,9 @@ export async function startApp(options: AppOptions): Promise<App> {
       const ended = Promise.all(stops.map((stop) => stop()));
       // Readers stay connected meanwhile: they are to see their answers end.
       await generations.drain(options.shutdownGraceMs);
-      await ws.close(SOCKET_GRACE_MS);
+      await Promise.all([ws.close(READER_GRACE_MS), sse.close(READER_GRACE_MS)]);
       // A connection that never finished its request would keep the server from closing for ever.
-      const cancel = clock.after(SOCKET_GRACE_MS, () => http.server.closeAllConnections());
+      const cancel = clock.after(READER_GRACE_MS, () => http.server.closeAllConnections());
       await http.close();
       cancel();
       await generations.drain(0); // a turn that began while the sockets closed
@@ -110,7 +111,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   };
 }
 
-/** What callers meet: GraphQL over HTTP and over WebSockets, with the same schema, contexts and account of operations. */
+/** What callers meet: GraphQL over HTTP, WebSockets and event streams, with the same schema, contexts and account of operations. */
 async function createApi(options: AppOptions, checkReady: CheckReady) {
   const { log, clock, introspection, metrics } = options;
   const schema = createSchema(options.binder);
@@ -128,15 +129,18 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   const account = { execution, findDocument, log, clock, operationEnded };
   const apollo = createApollo(account);
   await apollo.start();
-  const http = await createHttpServer({ ...options, apollo, contextOf, checkReady });
+  const streamed = { ...account, subscriptions, renewed, contextOf };
+  const sse = createSseServer(streamed);
+  const http = await createHttpServer({ ...options, apollo, contextOf, sse, checkReady });
   serveExports(http, { contextOf, renewed, binder: options.binder, links: options.exportLinks, log });
   const { socketBacklogBytes, trustedProxies } = options;
   const ws = createWsServer({
-    ...{ ...account, subscriptions, renewed, audit: options.binder.audit },
-    ...{ server: http.server, contextOf, socketBacklogBytes, trustedProxies },
+    ...{ ...streamed, audit: options.binder.audit },
+    ...{ server: http.server, socketBacklogBytes, trustedProxies },
   });
   metrics.gauge({ name: 'bedrock_graphql_websockets', help: 'Open sockets.', read: () => ws.count() });
-  return { http, ws, apollo };
+  metrics.gauge({ name: 'bedrock_graphql_event_streams', help: 'Open event streams.', read: () => sse.count() });
+  return { http, ws, sse, apollo };
 }
 
 /** The address of metrics and health comes first: callers are let in when nothing can fail any more. */

@@ -8,7 +8,7 @@ import { isOperator, type Role } from '../tenancy/principal.ts';
 import type { ExportLinks } from '../usage/export-links.ts';
 import type { ExportFormat, ExportRequest } from '../usage/model.ts';
 import { formatError, isExpected, retryAfterSeconds, statusOf, withRequestId } from './format-error.ts';
-import { goneSignal, senderOf } from './http.ts';
+import { goneSignal, senderOf } from './http-request.ts';
 import { logUnexpected, type Logger } from './log.ts';
 import type { ContextBuilder, ContextRenewal } from './request-context.ts';
 

@@ -1,15 +1,15 @@
 import type { ApolloServer } from '@apollo/server';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
-import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { fastify, type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
 import type { RequestContext } from '../context.ts';
 import { connectionOptions, type Patience, type Tls } from './connections.ts';
 import { serveExplorer, type DemoAccount } from './explorer.ts';
 import { serveHealth, type CheckReady } from './health.ts';
 import { addHeaders, requestIdOf } from './http-headers.ts';
+import { goneSignal, refusal, senderOf } from './http-request.ts';
 import type { Logger } from './log.ts';
-import { callerGone } from './operations/deadline.ts';
-import { foreignOrigin } from './origins.ts';
-import type { ContextBuilder, Sender } from './request-context.ts';
+import type { ContextBuilder } from './request-context.ts';
+import { wantsEvents, type SseServer } from './sse.ts';
 
 const BODY_BYTES_MAX = 1024 * 1024;
 /** How long whoever verifies our tokens may go on with the keys they have. A new key is published that long before it signs. */
@@ -18,6 +18,7 @@ const JWKS_MAX_AGE_S = 300;
 export interface HttpOptions {
   readonly apollo: ApolloServer<RequestContext>;
   readonly contextOf: ContextBuilder;
+  readonly sse: SseServer;
   readonly log: Logger;
   readonly explorer: boolean;
   readonly demoAccounts: readonly DemoAccount[];
@@ -29,33 +30,8 @@ export interface HttpOptions {
   readonly patience?: Patience;
 }
 
-const header = (request: FastifyRequest, name: string): string | null => {
-  const value = request.headers[name];
-  return typeof value === 'string' ? value : null;
-};
-
-export const senderOf = (request: FastifyRequest): Sender => ({
-  authorization: header(request, 'authorization'),
-  apiKey: header(request, 'x-api-key'),
-  tenant: header(request, 'x-tenant-id'),
-  requestId: request.id,
-  origin: foreignOrigin(request.headers.origin, request.host),
-  ipAddress: request.ip,
-  userAgent: header(request, 'user-agent'),
-});
-
-/** Aborts when the connection has closed before the whole answer was written. */
-export function goneSignal({ raw }: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  raw.once('close', () => !raw.writableFinished && gone.abort(callerGone()));
-  return gone.signal;
-}
-
-/** Faults of HTTP itself, in the shape of a GraphQL response, so that clients need to know only one. */
-const refusal = (message: string) => ({ errors: [{ message, extensions: { code: 'BAD_REQUEST' } }] });
-
 export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
-  const { apollo, contextOf, log, explorer, checkReady, jwks, trustedProxies, tls } = options;
+  const { apollo, contextOf, sse, log, explorer, checkReady, jwks, trustedProxies, tls } = options;
   const app = fastify({
     ...connectionOptions(tls, options.patience),
     bodyLimit: BODY_BYTES_MAX,
@@ -81,12 +57,15 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
 
   await addHeaders(app, { https: tls !== null });
 
+  const answer = fastifyApolloHandler(apollo, {
+    context: (request, reply) => contextOf(senderOf(request), goneSignal(reply)),
+  });
   app.route({
     method: ['GET', 'POST'],
     url: '/graphql',
-    handler: fastifyApolloHandler(apollo, {
-      context: (request, reply) => contextOf(senderOf(request), goneSignal(reply)),
-    }),
+    handler(request, reply) {
+      return wantsEvents(request) ? sse.serve(request, reply) : answer.call(app, request, reply);
+    },
   });
   serveHealth(app, checkReady, log);
   app.get('/.well-known/jwks.json', (_request, reply) =>

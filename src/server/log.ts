@@ -22,7 +22,7 @@ export interface OperationEnd {
   readonly name: string | null;
   /** As what it was run; null where it never was. */
   readonly runAs: RunAs | null;
-  readonly transport: 'http' | 'ws';
+  readonly transport: 'http' | 'ws' | 'sse';
   readonly durationMs: number;
   readonly errorCodes: readonly string[];
   /** Events sent, of a subscription. */

@@ -9,31 +9,27 @@ import type { Audit, AuditedAct, RequestContext } from '../context.ts';
 import { sleep } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { Logger } from './log.ts';
+import { startRechecks } from './rechecks.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
 import { callerGone } from './operations/deadline.ts';
 import { foreignOrigin } from './origins.ts';
 import { attachSocket } from './socket-adapter.ts';
 import { createBacklogLimit } from './socket-backlog.ts';
 import {
-  createSocketOperations,
+  createStreamedOperations,
   type OpenSubscription,
-  type SocketOperation,
-  type SocketOperationsOptions,
-} from './socket-operations.ts';
+  type StreamedOperation,
+  type StreamedOperationsOptions,
+} from './streamed-operations.ts';
 
 /** RFC 6455, 7.4.1 and its registry: the service restarts, so that clients come back by themselves. */
 const SERVICE_RESTART = 1012;
 const FRAME_BYTES_MAX = 1024 * 1024;
 const INIT_TIMEOUT_MS = 3_000;
-/**
- * How often it is asked again who may stay, so that a reader to whom nothing is sent learns it too. Together with the age of what is
- * known of credentials and tenants (25 s) it makes 30 s.
- */
-export const RECHECK_EVERY_MS = 5_000;
 /** How long a reader of a socket that ends may take to fetch the error that says so, before the socket is closed anyway. */
 const END_GRACE_MS = 1_000;
 
-export interface WsOptions extends SocketOperationsOptions {
+export interface WsOptions extends Omit<StreamedOperationsOptions, 'transport'> {
   readonly server: Server;
   readonly contextOf: ContextBuilder;
   readonly audit: Audit;
@@ -56,7 +52,7 @@ interface SocketState {
   readonly opener: RequestContext;
   /** The open subscriptions, by operation id, until the client has been told of their end. */
   readonly streams: Map<string, OpenSubscription>;
-  /** Cancels the next look at the credential, or what follows its end. */
+  /** Ends the looks at the credential, or what follows its end. */
   cancelTimer: () => void;
   ended: boolean;
 }
@@ -118,7 +114,7 @@ export function createWsServer(wsOptions: WsOptions): WsServer {
     perMessageDeflate: false,
   });
   const trusts = proxyAddress.compile([...trustedProxies]);
-  const operations = createSocketOperations(options);
+  const operations = createStreamedOperations({ ...options, transport: 'ws' });
   const states = new Map<WebSocket, SocketState>();
   const hasRoom = createBacklogLimit({ bytesMax: socketBacklogBytes, log, clock });
   /** Called when no subscription is open any more. */
@@ -139,7 +135,7 @@ export function createWsServer(wsOptions: WsOptions): WsServer {
       const state: SocketState = { socket, opener, streams: new Map(), cancelTimer: () => {}, ended: false };
       extra.state = state;
       states.set(socket, state);
-      recheckLater(state);
+      state.cancelTimer = startRechecks({ clock, log }, opener.identity.principal, () => recheck(state));
       return true;
     },
     onClose({ extra: { state, socket } }) {
@@ -157,12 +153,13 @@ export function createWsServer(wsOptions: WsOptions): WsServer {
       };
       return operations.prepare(payload, { ...state.opener, requestId: randomUUID() }, onOpen);
     },
-    execute: (args) => operations.execute(args as SocketOperation),
-    subscribe: (args: ExecutionArgs) => operations.subscribe(args as SocketOperation) as never,
+    execute: (args) => operations.execute(args as StreamedOperation),
+    subscribe: (args: ExecutionArgs) => operations.subscribe(args as StreamedOperation) as never,
     onNext: (_context, _id, _payload, args, result) =>
-      operations.shown(result as ExecutionResult, args as SocketOperation),
+      operations.shown(result as ExecutionResult, args as StreamedOperation),
     onError: ({ extra }, _id, { operationName }, errors) =>
-      extra.state && operations.refused(errors, extra.state.opener, operationName ?? null),
+      extra.state &&
+      operations.refused(errors, { ...extra.state.opener, requestId: randomUUID() }, operationName ?? null),
     // Called before `complete` is sent: what follows from it has to wait until that is on its way.
     onComplete: ({ extra }, id) => void setImmediate(() => told(extra, id)),
   });
@@ -192,30 +189,18 @@ export function createWsServer(wsOptions: WsOptions): WsServer {
     if (openStreams() === 0) onAllTold();
   }
 
-  /** Looks again in a while, and at the end of the credential to the moment: it is known before it comes. */
-  function recheckLater(state: SocketState) {
-    const { principal } = state.opener.identity;
-    if (!principal || state.ended) return;
-    const ms = Math.min(RECHECK_EVERY_MS, Math.max(0, principal.expiresAt - clock.now()));
-    state.cancelTimer = clock.after(ms, () => void recheck(state));
-  }
-
   /** Whoever has opened a socket may stay while their credential counts, and each subscription while its guards let it pass. */
   async function recheck(state: SocketState) {
-    try {
-      const { fault } = (await renewed(state.opener)).identity;
-      if (fault instanceof AppError) return end(state, fault);
-      if (fault) throw fault;
-      await Promise.all([...state.streams.values()].map((stream) => stream.recheck()));
-    } catch (err) {
-      log.debug({ err }, 'who may stay is not known'); // it is asked again the next time, or with the next event
-    }
-    if (states.has(state.socket)) recheckLater(state);
+    const { fault } = (await renewed(state.opener)).identity;
+    if (fault instanceof AppError) return end(state, fault);
+    if (fault) throw fault; // it is asked again the next time, or with the next event
+    await Promise.all([...state.streams.values()].map((stream) => stream.recheck()));
   }
 
   /** Every subscription is told why, and then the socket is closed, so that the client returns with a fresh credential. */
   function end(state: SocketState, refusal: AppError) {
     state.ended = true;
+    state.cancelTimer();
     for (const stream of state.streams.values()) stream.refuse(refusal);
     state.cancelTimer = clock.after(END_GRACE_MS, () => close(state.socket));
     closeIfTold(state);

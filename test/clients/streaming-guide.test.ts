@@ -131,7 +131,7 @@ async function startProxy() {
 }
 
 it('every block of the guide is a module that was imported', () => {
-  expect(blocks.map(([, name]) => name)).toEqual(['api', 'send', 'answer', 'socket', 'apollo', 'chat']);
+  expect(blocks.map(([, name]) => name)).toEqual(['api', 'send', 'answer', 'socket', 'apollo', 'events', 'chat']);
 });
 
 it.concurrent('all of them go on with fresh tokens, over the socket and over HTTP: every event once', async () => {
@@ -360,6 +360,28 @@ it.concurrent('graphql-ws: a connection that is dead and not closed is left', as
   client.close();
   expect(proxy.connections()).toBeGreaterThan(1);
   await expectWhole(world.acme.member, events, messageId);
+});
+
+it.concurrent('graphql-sse: goes on after a connection that is cut three times: every event once', async () => {
+  const { messageId } = await begin(world.acme.member, LONG);
+  const proxy = await startProxy();
+  proxy.cutAfter(3_000, 5_000, 4_000);
+  const client = guide['events'].connectEvents(`${proxy.url}/graphql`, tokenOf(world.acme.member));
+  const events: Shown[] = [];
+  const answer = await guide['events'].followAnswer(client, messageId, (event: Shown) => events.push(event));
+  client.dispose();
+  expect(proxy.connections()).toBe(4);
+  expect(answer.status).toBe('COMPLETED');
+  await expectWhole(world.acme.member, events, messageId);
+});
+
+it.concurrent('graphql-sse: stops for an error that will not change', async () => {
+  const { messageId, conversationId } = await begin(world.acme.member, ENDLESS);
+  const client = guide['events'].connectEvents(`${world.url}/graphql`, tokenOf(world.globex.member));
+  const follow = guide['events'].followAnswer(client, messageId, () => {});
+  await expect(follow).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  client.dispose();
+  await remove(world.acme.member, conversationId);
 });
 
 it.concurrent('Apollo Client: the cached message ends with the answer', async () => {

@@ -1,24 +1,29 @@
 import { Client, fetchExchange, subscriptionExchange } from '@urql/core';
 import { createClient } from 'graphql-ws';
-import { afterAll, beforeAll, it } from 'vitest';
+import { afterEach, beforeEach, it } from 'vitest';
 import WebSocket from 'ws';
 import { walkConversation, type WalkingClient } from '../support/conversation-walk.ts';
 import { startWorld, type World } from '../support/world.ts';
 
 let world: World;
-beforeAll(async () => {
+beforeEach(async () => {
   world = await startWorld();
 });
-afterAll(() => world.stop());
+afterEach(() => world.stop());
 
 /** urql as an application sets it up: queries and mutations over HTTP, subscriptions over a socket. */
-function connect(token: string | null): WalkingClient {
+const overSocket = (token: string | null) => connect(token, false);
+/** The same without a socket: urql reads subscriptions as event streams. */
+const overEvents = (token: string | null) => connect(token, true);
+
+function connect(token: string | null, fetchSubscriptions: boolean): WalkingClient {
   const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
   const socket = createClient({ url: world.wsUrl, webSocketImpl: WebSocket, connectionParams: () => headers });
   const client = new Client({
     url: `${world.url}/graphql`,
     preferGetMethod: false,
     fetchOptions: { headers },
+    fetchSubscriptions,
     exchanges: [
       fetchExchange,
       subscriptionExchange({
@@ -50,4 +55,6 @@ function connect(token: string | null): WalkingClient {
   };
 }
 
-it('urql runs the whole conversation', () => walkConversation(connect, world.config.demoPassword));
+it('urql runs the whole conversation', () => walkConversation(overSocket, world.config.demoPassword));
+
+it('urql runs the whole conversation without a socket', () => walkConversation(overEvents, world.config.demoPassword));

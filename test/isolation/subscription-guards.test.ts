@@ -13,7 +13,7 @@ import { createSchema } from '../../src/server/schema.ts';
 import type { FindDocument } from '../../src/server/operations/documents.ts';
 import { createExecution } from '../../src/server/operations/execution.ts';
 import { createSubscriptionCounts } from '../../src/server/operations/subscription-limits.ts';
-import { createSocketOperations } from '../../src/server/socket-operations.ts';
+import { createStreamedOperations } from '../../src/server/streamed-operations.ts';
 import { createEventStream, type EventStream } from '../../src/server/event-stream.ts';
 import type { Principal, Role } from '../../src/tenancy/principal.ts';
 import { createTenantService, TENANT_CACHE_MS } from '../../src/tenants/service.ts';
@@ -259,7 +259,8 @@ async function expectToldOnce() {
   const clock = createTestClock();
   const { log } = captureLog();
   const schema = createSchema({} as ContextBinder);
-  const operations = createSocketOperations({
+  const operations = createStreamedOperations({
+    transport: 'ws',
     execution: createExecution({ schema, introspection: false, ...testConfig().operationLimits, log, clock }),
     subscriptions: createSubscriptionCounts(testConfig().operationLimits.subscriptions),
     clock,
@@ -288,7 +289,8 @@ describe('the guard before every event, without the timer of the socket', () => 
     const source = createSource(clock);
     const binder = { audit: () => {}, bindTenant: source.bindTenant } as unknown as ContextBinder;
     const { log } = captureLog();
-    const operations = createSocketOperations({
+    const operations = createStreamedOperations({
+      transport: 'ws',
       execution: createExecution({
         ...{ schema: createSchema(binder), introspection: false, log, clock },
         ...testConfig().operationLimits,

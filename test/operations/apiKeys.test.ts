@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { RECHECK_EVERY_MS } from '../../src/server/ws.ts';
+import { RECHECK_EVERY_MS } from '../../src/server/rechecks.ts';
 import { createTestClock } from '../support/clock.ts';
 import { openSocket } from '../support/raw-socket.ts';
 import { NO_CONVERSATION } from '../support/refusals.ts';

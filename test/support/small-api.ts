@@ -10,6 +10,7 @@ import { createDocumentFinder } from '../../src/server/operations/documents.ts';
 import { createExecution } from '../../src/server/operations/execution.ts';
 import { createSubscriptionCounts } from '../../src/server/operations/subscription-limits.ts';
 import { createOperationLog } from '../../src/server/log.ts';
+import { createSseServer } from '../../src/server/sse.ts';
 import { createWsServer } from '../../src/server/ws.ts';
 import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { AppError } from '../../src/kernel/errors.ts';
@@ -64,9 +65,11 @@ export async function startSmallApi({
   const subscriptions = createSubscriptionCounts(operationLimits.subscriptions);
   const apollo = createApollo(account);
   await apollo.start();
+  const sse = createSseServer({ ...account, subscriptions, renewed, contextOf });
   const http = await createHttpServer({
     apollo,
     contextOf,
+    sse,
     log,
     tls,
     ...(patience && { patience }),
@@ -87,8 +90,10 @@ export async function startSmallApi({
     logLines,
     logText,
     sockets: () => ws.count(),
+    eventStreams: () => sse.count(),
+    subscriptions,
     async stop() {
-      await ws.close(1_000);
+      await Promise.all([ws.close(1_000), sse.close(1_000)]);
       await http.close();
       await apollo.stop();
     },

@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { RECHECK_EVERY_MS } from '../../src/server/ws.ts';
+import { RECHECK_EVERY_MS } from '../../src/server/rechecks.ts';
 import { createTestClock } from '../support/clock.ts';
 import { GRAPHQL_RESPONSE, rawHttp, type RawAnswer, type RawRequest } from '../support/raw-http.ts';
 import { openSocket } from '../support/raw-socket.ts';

@@ -35,6 +35,14 @@ const overSocket = async (query: string, variables: object = {}): Promise<Errors
     : { errors: payload.errors ?? [], data: payload.data ?? null };
 };
 
+const overEvents = async (query: string, variables: object = {}): Promise<Errors> => {
+  const { text } = await rawHttp(world.url).post(query, variables, { ...member(), accept: 'text/event-stream' });
+  const { errors = [], data = null } = JSON.parse(
+    /^event: next\ndata: (.*)$/m.exec(text)?.[1] ?? '',
+  ) as Partial<Errors>;
+  return { errors, data };
+};
+
 const repeat = (count: number, text: (index: number) => string) =>
   Array.from({ length: count }, (_, n) => text(n)).join(' ');
 
@@ -50,6 +58,7 @@ const bomb = (levels: number) => `
 describe.each([
   ['HTTP', overHttp],
   ['a socket', overSocket],
+  ['an event stream', overEvents],
 ] as const)('over %s', (_name, run) => {
   it.each([
     ['__schema', '{ __schema { types { name } } }'],
@@ -199,7 +208,8 @@ describe('a hostile operation', () => {
         expect(answer.body.data).toBeUndefined();
         expect(answer.text).not.toMatch(/did you mean/i);
         expect(answer.text.length).toBeLessThan(50_000);
-        expect((await overSocket(document, variables?.() ?? {})).errors[0]?.extensions.code).toBe(code);
+        for (const run of [overSocket, overEvents])
+          expect((await run(document, variables?.() ?? {})).errors[0]?.extensions.code).toBe(code);
       });
       expect(requests).toEqual([]);
     },
@@ -302,7 +312,7 @@ it('one operation waits for one answer', async () => {
   ).toBe(2);
 });
 
-it('errors of one request are the same over HTTP and over a socket', async () => {
+it('errors of one request are the same over HTTP, over a socket and as events', async () => {
   const requests: readonly [string, object?][] = [
     ['{'],
     ['{ viewr { id } }'],
@@ -321,5 +331,7 @@ it('errors of one request are the same over HTTP and over a socket', async () =>
         return `${query}: ${errors.map(({ extensions }) => extensions.code).join()}`;
       }),
     );
-  expect(await codes(overSocket)).toEqual(await codes(overHttp));
+  const overPlainHttp = await codes(overHttp);
+  expect(await codes(overSocket)).toEqual(overPlainHttp);
+  expect(await codes(overEvents)).toEqual(overPlainHttp);
 });

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import {
   createSourceEventStream,
   GraphQLError,
@@ -32,8 +31,8 @@ export interface OpenSubscription {
   end(): void;
 }
 
-/** One operation on a socket, in the form graphql-js executes it, with what the log wants to know of it. */
-export interface SocketOperation extends AdmittedOperation {
+/** One operation of a socket or an event stream, in the form graphql-js executes it, with what the log wants to know of it. */
+export interface StreamedOperation extends AdmittedOperation {
   readonly startedAt: number;
   readonly runAs: RunAs;
   /** Called with a subscription once it is open. */
@@ -42,21 +41,25 @@ export interface SocketOperation extends AdmittedOperation {
   readonly streaming: () => boolean;
 }
 
-export interface SocketOperationsOptions {
+export interface StreamedOperationsOptions {
   readonly execution: Execution;
   readonly findDocument: FindDocument;
   readonly subscriptions: SubscriptionCounts;
   readonly clock: Clock;
   readonly operationEnded: OperationEnded;
   readonly renewed: ContextRenewal;
+  readonly transport: OperationEnd['transport'];
 }
 
 const coded = (error: unknown, code: string) =>
   new GraphQLError(error instanceof Error ? error.message : 'Bad request.', { extensions: { code } });
 
-/** Operations that come over a socket: what Apollo Server does for HTTP, reading requests and keeping account of them, is done for them here. */
-export function createSocketOperations(options: SocketOperationsOptions) {
-  const { execution, findDocument, subscriptions, clock, operationEnded, renewed } = options;
+/**
+ * Operations whose results are sent one by one, over a socket or as an event stream: what Apollo Server does for HTTP, reading requests and
+ * keeping account of them, is done for them here.
+ */
+export function createStreamedOperations(options: StreamedOperationsOptions) {
+  const { execution, findDocument, subscriptions, clock, operationEnded, renewed, transport } = options;
 
   function parsed(text: string) {
     try {
@@ -70,8 +73,8 @@ export function createSocketOperations(options: SocketOperationsOptions) {
   async function prepare(
     payload: SubscribePayload,
     opened: RequestContext,
-    onOpen: SocketOperation['onOpen'],
-  ): Promise<SocketOperation | readonly GraphQLError[]> {
+    onOpen: StreamedOperation['onOpen'],
+  ): Promise<StreamedOperation | readonly GraphQLError[]> {
     try {
       const { query, operationName, variables, extensions } = payload;
       const { documentId } = payload as { readonly documentId?: unknown };
@@ -98,12 +101,12 @@ export function createSocketOperations(options: SocketOperationsOptions) {
   }
 
   /** The credential may have ended since the socket was opened. */
-  const asOfNow = async (operation: SocketOperation): Promise<SocketOperation> => ({
+  const asOfNow = async (operation: StreamedOperation): Promise<StreamedOperation> => ({
     ...operation,
     contextValue: await renewed(operation.contextValue),
   });
 
-  async function subscribe(prepared: SocketOperation): Promise<ExecutionResult | EventStream> {
+  async function subscribe(prepared: StreamedOperation): Promise<ExecutionResult | EventStream> {
     const operation = await asOfNow(prepared);
     let opened = operation.contextValue;
     let leave = () => {};
@@ -147,18 +150,18 @@ export function createSocketOperations(options: SocketOperationsOptions) {
     return stream;
   }
 
-  const logEnd = (operation: SocketOperation, end: Pick<OperationEnd, 'errorCodes' | 'events'>) =>
+  const logEnd = (operation: StreamedOperation, end: Pick<OperationEnd, 'errorCodes' | 'events'>) =>
     operationEnded(operation.contextValue, {
       type: operation.type,
       name: operation.operationName ?? null,
       runAs: operation.runAs,
-      transport: 'ws',
+      transport,
       durationMs: clock.now() - operation.startedAt,
       ...end,
     });
 
   /** A result as the client may see it. That of anything but an open subscription ends its operation. */
-  function shown(result: ExecutionResult, operation: SocketOperation): FormattedExecutionResult {
+  function shown(result: ExecutionResult, operation: StreamedOperation): FormattedExecutionResult {
     const { contextValue } = operation;
     const formatted = withSunset(execution.shown(result, contextValue), operation.runAs.published);
     if (operation.streaming()) return formatted;
@@ -167,17 +170,16 @@ export function createSocketOperations(options: SocketOperationsOptions) {
   }
 
   /** What the client is told of a request that could not be executed. */
-  function refused(errors: readonly GraphQLError[], opener: RequestContext, name: string | null) {
-    const context = { ...opener, requestId: randomUUID() };
+  function refused(errors: readonly GraphQLError[], context: RequestContext, name: string | null) {
     const formatted = execution.present(errors, context);
     const errorCodes = formatted.map(codeOf);
-    operationEnded(context, { type: 'none', name, runAs: null, transport: 'ws', durationMs: 0, errorCodes });
+    operationEnded(context, { type: 'none', name, runAs: null, transport, durationMs: 0, errorCodes });
     return formatted;
   }
 
   return {
     prepare,
-    execute: async (operation: SocketOperation) => execution.execute(await asOfNow(operation)),
+    execute: async (operation: StreamedOperation) => execution.execute(await asOfNow(operation)),
     subscribe,
     shown,
     refused,
