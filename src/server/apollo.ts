@@ -80,7 +80,6 @@ async function replaceDocument(
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     request.query = NOTHING;
-    delete request.operationName;
     return error;
   } finally {
     delete request.extensions?.['persistedQuery'];

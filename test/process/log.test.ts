@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { demoApiKey } from '../../src/local/demo-data.ts';
 import { rawHttp } from '../support/raw-http.ts';
 import { openSocket } from '../support/raw-socket.ts';
 import { dataFolder, startProduct, type ProductProcess } from '../support/product-process.ts';
@@ -81,6 +82,10 @@ describe('the log of the process', () => {
       t: refreshToken,
     });
     await http.post('{ viewer { id } }', {}, { authorization: 'Bearer zebra-header' });
+    const { text: apiKey } = demoApiKey('acme', PASSWORD);
+    const wrongKey = apiKey.replace(/.{43}$/, 'zebra-key-'.padEnd(43, 'k'));
+    for (const key of [apiKey, wrongKey, `${apiKey},${apiKey}`])
+      await http.post('{ __typename }', {}, { 'x-api-key': key });
     await http.send({ body: '{"query": "{ viewer { id } } zebra-query', headers: {} });
     await http.post('{ zebra-query }', {});
 
@@ -112,7 +117,15 @@ describe('the log of the process', () => {
 
     const written = product.output() + product.errors();
     const signatures = [accessToken, member.token].map((token) => token.split('.')[2]!);
-    const secrets = [PASSWORD, 'wrong-zebra-password', refreshToken.split('.')[4]!, ...signatures, ...SECRETS];
+    const secrets = [
+      apiKey.slice(-43),
+      wrongKey.slice(-43),
+      PASSWORD,
+      'wrong-zebra-password',
+      refreshToken.split('.')[4]!,
+      ...signatures,
+      ...SECRETS,
+    ];
     expect(secrets.filter((secret) => written.includes(secret))).toEqual([]);
   });
 

@@ -110,9 +110,9 @@ describe('publishing', () => {
     expect(await storage.rowsOf(tenantId)).toEqual([]);
   });
 
-  it('goes up to 1,000, whoever publishes at the same time; beyond that nothing is published', async () => {
-    const { admin, serviceOf, partner } = open();
-    const all = many(OPERATIONS_MAX + 2);
+  it('goes up to 1,000 with the longest names, whoever publishes at the same time; beyond that nothing is published', async () => {
+    const { admin, serviceOf, partner, clock } = open();
+    const all = Array.from({ length: OPERATIONS_MAX + 2 }, (_, n) => agents(`Agents${n}`.padEnd(100, 'x')));
     await admin.publish(all.slice(0, OPERATIONS_MAX - 4));
     const other = serviceOf({ ...partner, roles: ['TENANT_ADMIN'] });
     const results = await Promise.allSettled([
@@ -126,6 +126,9 @@ describe('publishing', () => {
       details: { limit: OPERATIONS_MAX },
     });
     await expect(admin.publish(all)).rejects.toMatchObject({ code: 'BAD_USER_INPUT' });
+    // All that can be said of all of them fits into one row of DynamoDB (400 KB).
+    const published = all.slice(0, OPERATIONS_MAX).map(({ id }) => id);
+    expect(await admin.sunset(published, new Date(clock.now() + 60_000))).toHaveLength(OPERATIONS_MAX);
     await admin.unpublish([all[0]!.id]);
     expect((await admin.publish([all.at(-1)!])).newCount).toBe(1);
   });

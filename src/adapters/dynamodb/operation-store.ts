@@ -4,6 +4,8 @@ import type { TenantRows } from './conversation-store.ts';
 import { absent, equals } from './expressions.ts';
 import type { Item } from './table.ts';
 
+const WRITES_AT_ONCE = 10;
+
 /** Short names: a thousand of them have to fit into one row (400 KB). */
 interface Entry {
   readonly n: string;
@@ -53,7 +55,11 @@ export function createOperationStore({ tenantId, table, keys }: TenantRows): Ope
       return rows.map((row) => row?.body ?? null);
     },
     async saveBodies(operations) {
-      for (const operation of operations) await table.put(bodyKey(operation), { body: operation.body, v: 1 });
+      const queue = operations.values();
+      const writer = async () => {
+        for (const operation of queue) await table.put(bodyKey(operation), { body: operation.body, v: 1 });
+      };
+      await Promise.all(Array.from({ length: WRITES_AT_ONCE }, writer));
     },
     removeBodies: (operations) => table.removeMany(operations.map(bodyKey)),
   };
