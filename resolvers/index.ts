@@ -6,8 +6,10 @@ import { acceptInvitation } from './Mutation/acceptInvitation.ts';
 import { cancelMessage } from './Mutation/cancelMessage.ts';
 import { changePassword } from './Mutation/changePassword.ts';
 import { createApiKey } from './Mutation/createApiKey.ts';
+import { createAuditExport } from './Mutation/createAuditExport.ts';
 import { createConversation } from './Mutation/createConversation.ts';
 import { createTenant } from './Mutation/createTenant.ts';
+import { createTenantExport } from './Mutation/createTenantExport.ts';
 import { createUsageExport } from './Mutation/createUsageExport.ts';
 import { deleteConversation } from './Mutation/deleteConversation.ts';
 import { disableUser } from './Mutation/disableUser.ts';
@@ -88,8 +90,10 @@ export const resolvers: Resolvers = {
     cancelMessage,
     changePassword,
     createApiKey,
+    createAuditExport,
     createConversation,
     createTenant,
+    createTenantExport,
     createUsageExport,
     deleteConversation,
     disableUser,

@@ -356,6 +356,14 @@ export type CreateApiKeyInput = {
   readonly scopes: ReadonlyArray<ApiKeyScope>;
 };
 
+/** Which part of the trail to export. */
+export type CreateAuditExportInput = {
+  /** The first moment after the period: later than `start`. */
+  readonly end: Scalars['DateTime']['input'];
+  /** The period's first moment. */
+  readonly start: Scalars['DateTime']['input'];
+};
+
 /** A conversation to start. */
 export type CreateConversationInput = {
   /** The agent to talk to; left out: the tenant's first agent. */
@@ -416,6 +424,18 @@ export type DeleteConversationPayload = {
   readonly __typename?: 'DeleteConversationPayload';
   /** The id of the conversation that is gone. */
   readonly deletedConversationId: Scalars['ID']['output'];
+};
+
+/** A link to an export. */
+export type ExportLinkPayload = {
+  readonly __typename?: 'ExportLinkPayload';
+  /** When the link ends: 5 minutes after it was made. */
+  readonly expiresAt: Scalars['DateTime']['output'];
+  /**
+   * A path of this server. Whoever has it may download the export, without any other credential: begin before `expiresAt`; a download
+   * that has begun may go on after it.
+   */
+  readonly url: Scalars['String']['output'];
 };
 
 /** A switch for one feature. */
@@ -742,6 +762,11 @@ export type Mutation = {
   readonly changePassword: Session;
   /** Creates a key for a partner's program. A tenant has at most 100 that may be used: more are `CONFLICT`. */
   readonly createApiKey: ApiKeyPayload;
+  /**
+   * Hands out a short-lived link at which a browser can download the audit trail of the half-open period [start, end), as JSON Lines. What it
+   * holds, and how to resume it, is in `docs/audit.md`.
+   */
+  readonly createAuditExport: ExportLinkPayload;
   /** Starts a conversation, owned by the caller. */
   readonly createConversation: ConversationPayload;
   /**
@@ -749,6 +774,11 @@ export type Mutation = {
    * half done; other input for the same slug is `CONFLICT`.
    */
   readonly createTenant: CreateTenantPayload;
+  /**
+   * Hands out a short-lived link at which a browser can download everything the tenant owns, as JSON Lines: its configuration, users, API keys,
+   * conversations with their messages, alerts, usage and audit trail. What it holds is in `docs/administration.md`.
+   */
+  readonly createTenantExport: ExportLinkPayload;
   /**
    * Hands out a short-lived link at which a browser can download the raw usage events of the half-open period [start, end), at most 400
    * days long. What the export holds, and how to resume it, is in `docs/usage.md`.
@@ -848,6 +878,12 @@ export type MutationChangePasswordArgs = {
 /** Writing. A mutation either does all it says or nothing. */
 export type MutationCreateApiKeyArgs = {
   input: CreateApiKeyInput;
+};
+
+
+/** Writing. A mutation either does all it says or nothing. */
+export type MutationCreateAuditExportArgs = {
+  input: CreateAuditExportInput;
 };
 
 
@@ -2045,6 +2081,7 @@ export type ResolversTypes = {
   ConversationPayload: ResolverTypeWrapper<Omit<ConversationPayload, 'conversation'> & { conversation: ResolversTypes['Conversation'] }>;
   ConversationUsage: ResolverTypeWrapper<ConversationUsage>;
   CreateApiKeyInput: CreateApiKeyInput;
+  CreateAuditExportInput: CreateAuditExportInput;
   CreateConversationInput: CreateConversationInput;
   CreateTenantInput: CreateTenantInput;
   CreateTenantPayload: ResolverTypeWrapper<Omit<CreateTenantPayload, 'admin' | 'tenant'> & { admin: ResolversTypes['User'], tenant: ResolversTypes['Tenant'] }>;
@@ -2052,6 +2089,7 @@ export type ResolversTypes = {
   DateTime: ResolverTypeWrapper<Scalars['DateTime']['output']>;
   DeleteConversationInput: DeleteConversationInput;
   DeleteConversationPayload: ResolverTypeWrapper<DeleteConversationPayload>;
+  ExportLinkPayload: ResolverTypeWrapper<ExportLinkPayload>;
   FeatureFlag: ResolverTypeWrapper<FeatureFlag>;
   FeatureFlagInput: FeatureFlagInput;
   Float: ResolverTypeWrapper<Scalars['Float']['output']>;
@@ -2172,6 +2210,7 @@ export type ResolversParentTypes = {
   ConversationPayload: Omit<ConversationPayload, 'conversation'> & { conversation: ResolversParentTypes['Conversation'] };
   ConversationUsage: ConversationUsage;
   CreateApiKeyInput: CreateApiKeyInput;
+  CreateAuditExportInput: CreateAuditExportInput;
   CreateConversationInput: CreateConversationInput;
   CreateTenantInput: CreateTenantInput;
   CreateTenantPayload: Omit<CreateTenantPayload, 'admin' | 'tenant'> & { admin: ResolversParentTypes['User'], tenant: ResolversParentTypes['Tenant'] };
@@ -2179,6 +2218,7 @@ export type ResolversParentTypes = {
   DateTime: Scalars['DateTime']['output'];
   DeleteConversationInput: DeleteConversationInput;
   DeleteConversationPayload: DeleteConversationPayload;
+  ExportLinkPayload: ExportLinkPayload;
   FeatureFlag: FeatureFlag;
   FeatureFlagInput: FeatureFlagInput;
   Float: Scalars['Float']['output'];
@@ -2434,6 +2474,11 @@ export type DeleteConversationPayloadResolvers<ContextType = RequestContext, Par
   deletedConversationId?: Resolver<ResolversTypes['ID'], ParentType, ContextType>;
 };
 
+export type ExportLinkPayloadResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['ExportLinkPayload'] = ResolversParentTypes['ExportLinkPayload']> = {
+  expiresAt?: Resolver<ResolversTypes['DateTime'], ParentType, ContextType>;
+  url?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
+};
+
 export type FeatureFlagResolvers<ContextType = RequestContext, ParentType extends ResolversParentTypes['FeatureFlag'] = ResolversParentTypes['FeatureFlag']> = {
   enabled?: Resolver<ResolversTypes['Boolean'], ParentType, ContextType>;
   name?: Resolver<ResolversTypes['String'], ParentType, ContextType>;
@@ -2582,8 +2627,10 @@ export type MutationResolvers<ContextType = RequestContext, ParentType extends R
   cancelMessage: Resolver<ResolversTypes['MessagePayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCancelMessageArgs, 'input'>>;
   changePassword: Resolver<ResolversTypes['Session'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationChangePasswordArgs, 'input'>>;
   createApiKey: Resolver<ResolversTypes['ApiKeyPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationCreateApiKeyArgs, 'input'>>;
+  createAuditExport: Resolver<ResolversTypes['ExportLinkPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationCreateAuditExportArgs, 'input'>>;
   createConversation: Resolver<ResolversTypes['ConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationCreateConversationArgs, 'input'>>;
   createTenant: Resolver<ResolversTypes['CreateTenantPayload'], ParentType, SignedIn<ContextType>, RequireFields<MutationCreateTenantArgs, 'input'>>;
+  createTenantExport: Resolver<ResolversTypes['ExportLinkPayload'], ParentType, SignedIn<InTenant<ContextType>>>;
   createUsageExport: Resolver<ResolversTypes['UsageExportPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationCreateUsageExportArgs, 'input'>>;
   deleteConversation: Resolver<ResolversTypes['DeleteConversationPayload'], ParentType, InTenant<ContextType>, RequireFields<MutationDeleteConversationArgs, 'input'>>;
   disableUser: Resolver<ResolversTypes['UserAccountPayload'], ParentType, SignedIn<InTenant<ContextType>>, RequireFields<MutationDisableUserArgs, 'userId'>>;
@@ -2950,6 +2997,7 @@ export type Resolvers<ContextType = RequestContext> = {
   CreateTenantPayload?: CreateTenantPayloadResolvers<ContextType>;
   DateTime?: GraphQLScalarType;
   DeleteConversationPayload?: DeleteConversationPayloadResolvers<ContextType>;
+  ExportLinkPayload?: ExportLinkPayloadResolvers<ContextType>;
   FeatureFlag?: FeatureFlagResolvers<ContextType>;
   HourUsage?: HourUsageResolvers<ContextType>;
   IdentityIssuer?: IdentityIssuerResolvers<ContextType>;

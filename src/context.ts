@@ -9,6 +9,7 @@ import type { AuthService } from './auth/service.ts';
 import type { ConversationLoaders } from './conversations/loaders.ts';
 import type { ConversationService } from './conversations/service.ts';
 import type { TurnService } from './conversations/turns.ts';
+import type { Exports } from './exports/service.ts';
 import type { Page, PageArguments } from './kernel/page.ts';
 import type { IssuerService } from './federation/service.ts';
 import type { ParkedWork } from './parked/model.ts';
@@ -21,7 +22,6 @@ import type { TenantConfiguration } from './tenants/configuration.ts';
 import type { Tenant } from './tenants/model.ts';
 import type { PlatformService } from './tenants/platform.ts';
 import type { Budget } from './tenants/request-limit.ts';
-import type { UsageExports } from './usage/export.ts';
 import type { LiveUsage } from './usage/model.ts';
 import type { UsageService } from './usage/service.ts';
 import type { UserAdministration } from './users/administration.ts';
@@ -96,7 +96,7 @@ export interface TenantServices {
   readonly usage: UsageService;
   readonly liveUsage: () => AsyncIterableIterator<LiveUsage>;
   readonly audit: AuditService;
-  readonly exports: UsageExports;
+  readonly exports: Exports;
   /** @throws BAD_USER_INPUT for paging arguments that do not go together. */
   readonly parkedWork: (page: PageArguments) => Promise<Page<ParkedWork>>;
   readonly alerts: AlertService;

@@ -59,7 +59,7 @@ import { createLiveUsages } from './usage/live.ts';
 import { createPriceTable, NO_PRICES } from './usage/prices.ts';
 import { createQuotaUpkeep } from './usage/quota-upkeep.ts';
 import { createTokenQuota, useAt } from './usage/quota.ts';
-import { createExportLinks } from './usage/export-links.ts';
+import { createExportLinks } from './exports/links.ts';
 import { createUsageService } from './usage/service.ts';
 
 /** Audit entries that may wait in memory where the disk does not take them. */

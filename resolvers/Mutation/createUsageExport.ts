@@ -4,4 +4,4 @@ export const createUsageExport: MutationResolvers['createUsageExport'] = (
   _root,
   { input: { start, end, format } },
   { tenant },
-) => tenant.exports.link({ start, end, format: format ?? 'CSV' });
+) => tenant.exports.link({ kind: 'usage', start, end, format: format ?? 'CSV' });

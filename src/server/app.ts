@@ -7,7 +7,7 @@ import type { Clock } from '../kernel/clock.ts';
 import type { ApiKeyAuthentication } from '../partners/authentication.ts';
 import type { OperationUsageRecorder } from '../partners/usage.ts';
 import type { OperationGate } from '../partners/running.ts';
-import type { ExportLinks } from '../usage/export-links.ts';
+import type { ExportLinks } from '../exports/links.ts';
 import { createAdminServer } from './admin.ts';
 import { createApollo } from './apollo.ts';
 import type { Tls } from './connections.ts';

@@ -1,7 +1,8 @@
 import type { AgentCatalogue } from '../agents/catalogue.ts';
 import type { AlertService } from '../alerts/service.ts';
 import type { AlertTerms } from '../alerts/watch.ts';
-import type { AuditStore } from '../audit/ports.ts';
+import type { AuditStore, SealStore } from '../audit/ports.ts';
+import { createAuditExport } from '../audit/export.ts';
 import { createAuditService } from '../audit/service.ts';
 import type { PasswordChange, PasswordService } from '../auth/password-service.ts';
 import type { AuthService } from '../auth/service.ts';
@@ -13,6 +14,9 @@ import { keptConversations } from '../conversations/retention.ts';
 import { createConversationService } from '../conversations/service.ts';
 import { createTurnService } from '../conversations/turns.ts';
 import type { IssuerService } from '../federation/service.ts';
+import type { ExportLinks } from '../exports/links.ts';
+import type { ExportSources } from '../exports/model.ts';
+import { createExports } from '../exports/service.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { pageRequest, type PageArguments } from '../kernel/page.ts';
 import type { ParkedWorkStore } from '../parked/ports.ts';
@@ -29,8 +33,7 @@ import type { PlatformService } from '../tenants/platform.ts';
 import type { RateLimiter, TenantDirectory } from '../tenants/ports.ts';
 import { createRequestLimits } from '../tenants/request-limit.ts';
 import type { TenantService } from '../tenants/service.ts';
-import type { ExportLinks } from '../usage/export-links.ts';
-import { createUsageExports } from '../usage/export.ts';
+import { createUsageExport } from '../usage/export.ts';
 import type { LiveUsage } from '../usage/model.ts';
 import type { UsageStore } from '../usage/ports.ts';
 import type { UsageService } from '../usage/service.ts';
@@ -38,6 +41,7 @@ import { createUserAdministration } from '../users/administration.ts';
 import { createUserLoader } from '../users/loaders.ts';
 import type { UserDirectory, UserSessions, UserStore } from '../users/ports.ts';
 import { exportAddress } from './exports.ts';
+import { createTenantExport } from './tenant-export.ts';
 
 /** Everything that is kept for one tenant. */
 export interface TenantData extends ConversationStores {
@@ -53,7 +57,7 @@ export interface TenantData extends ConversationStores {
   readonly parkedWork: ParkedWorkStore;
   readonly alerts: AlertService;
   readonly cursors: Cursors;
-  readonly audit: AuditStore;
+  readonly audit: AuditStore & Pick<SealStore, 'ofDay'>;
 }
 
 export interface BinderDependencies {
@@ -135,12 +139,13 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
         clock,
         background,
       });
-      const exports = createUsageExports({
-        scope,
-        store: reading.usageEvents,
-        links: exportLinks,
-        addressOf: exportAddress,
-      });
+      const issuers = deps.issuersOf(tenant.id);
+      const sources: ExportSources = {
+        usage: createUsageExport(reading.usageEvents),
+        audit: createAuditExport(reading.audit),
+        tenant: createTenantExport({ tenant, data: reading, issuers }),
+      };
+      const exports = createExports({ scope, sources, links: exportLinks, addressOf: exportAddress });
       const audit = createAuditService(reading.audit, reading.cursors);
       const parkedWork = (page: PageArguments) => reading.parkedWork.list(pageRequest(page));
       const origin = { ipAddress, userAgent };
@@ -156,7 +161,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
         clock,
       });
       const changePassword = (input: PasswordChange) => passwords.change(scope, input, origin);
-      const people = { users, apiKeys, operations, issuers: deps.issuersOf(tenant.id), changePassword };
+      const people = { users, apiKeys, operations, issuers, changePassword };
       const usage = { usage: reading.usage, liveUsage: stores.liveUsage, exports, alerts: stores.alerts };
       return { scope, tenant, configuration, ...people, conversations, turns, ...usage, parkedWork, audit, loaders };
     },

@@ -1,32 +1,11 @@
 import { isoTime } from '../kernel/clock.ts';
 import { badInput } from '../kernel/errors.ts';
 import { ULID_PATTERN, ulidTime } from '../kernel/ids.ts';
-import type { TenantScope } from '../tenancy/scope.ts';
-import type { ExportLinks } from './export-links.ts';
+import { pieces } from '../kernel/pieces.ts';
 import type { ExportFormat, ExportRequest, LateTokensEvent, SignInEvent, TurnEvent, UsageEvent } from './model.ts';
 import { checkPeriod } from './periods.ts';
 import type { StoredEvent, UsageStore } from './ports.ts';
 
-/** Exports of one tenant's usage. */
-export interface UsageExports {
-  /** An address at which whoever has it may download the export for a few minutes. @throws BAD_USER_INPUT as for `usageSummary`. */
-  link(request: ExportRequest): { readonly url: string; readonly expiresAt: string };
-  /**
-   * The export as text, in pieces of some 64 KB that are made as they are read; it reads no further ahead than a page. With
-   * `after`, the id of a row, it goes on right behind that row, without a header. @throws BAD_USER_INPUT before anything is read.
-   */
-  text(request: ExportRequest, after: string | null): AsyncIterable<string>;
-}
-
-export interface UsageExportsDependencies {
-  readonly scope: TenantScope;
-  readonly store: Pick<UsageStore, 'ordered'>;
-  readonly links: ExportLinks;
-  readonly addressOf: (link: string) => string;
-}
-
-/** Pieces are gathered up to about this size: a write for every row would be slow. */
-const PIECE_CHARACTERS = 65_536;
 const ROW_ID = new RegExp(`^${ULID_PATTERN}(\\.[A-Za-z0-9._-]{1,64})?$`);
 
 // ---- CSV ------------------------------------------------------------------------------------------------------------------
@@ -115,7 +94,8 @@ const FORMATS = {
   JSONL: { header: '', row: jsonLine },
 } as const satisfies Record<ExportFormat, unknown>;
 
-export function createUsageExports({ scope, store, links, addressOf }: UsageExportsDependencies): UsageExports {
+/** The raw events of one tenant, as the rows of a table or as JSON Lines. */
+export function createUsageExport(store: Pick<UsageStore, 'ordered'>) {
   function checkAfter(after: string, { start, end }: ExportRequest) {
     if (!ROW_ID.test(after)) throw badInput('`after` must be the id of a row.', 'after');
     const time = ulidTime(after);
@@ -123,30 +103,20 @@ export function createUsageExports({ scope, store, links, addressOf }: UsageExpo
       throw badInput('`after` must be the id of a row of this period.', 'after');
   }
 
-  async function* piecesOf({ start, end, format }: ExportRequest, after: string | null) {
+  async function* rows({ start, end, format }: ExportRequest, after: string | null) {
     const { header, row } = FORMATS[format];
-    const period = { startMs: start.getTime(), endMs: end.getTime(), after };
-    let piece = after === null ? header : '';
-    for await (const stored of store.ordered(period)) {
-      piece += row(stored);
-      if (piece.length < PIECE_CHARACTERS) continue;
-      yield piece;
-      piece = '';
-    }
-    if (piece !== '') yield piece;
+    if (after === null) yield header;
+    for await (const stored of store.ordered({ startMs: start.getTime(), endMs: end.getTime(), after }))
+      yield row(stored);
   }
 
+  const check = ({ start, end }: ExportRequest) => checkPeriod(start, end);
   return {
-    link(request) {
-      checkPeriod(request.start, request.end);
-      const { link, expiresAt } = links.seal({ scope, request });
-      return { url: addressOf(link), expiresAt: isoTime(expiresAt) };
-    },
-
-    text(request, after) {
-      checkPeriod(request.start, request.end);
+    check,
+    text(request: ExportRequest, after: string | null): AsyncIterable<string> {
+      check(request);
       if (after !== null) checkAfter(after, request);
-      return piecesOf(request, after);
+      return pieces(rows(request, after));
     },
   };
 }

@@ -25,6 +25,7 @@ export const DOMAINS = [
     'audit',
     'auth',
     'conversations',
+    'exports',
     'federation',
     'parked',
     'partners',

@@ -79,6 +79,8 @@ describe('the server refuses to start', () => {
         'Query.tenant',
         'Query.agents',
         'Mutation.deleteConversation',
+        'Mutation.createAuditExport',
+        'Mutation.createTenantExport',
         'Mutation.createUsageExport',
         'Mutation.updateTenant',
         'Mutation.changePassword',

@@ -283,6 +283,8 @@ const codesFor = (name: string, root: string): readonly string[] =>
 
 /** Mutations that name nobody and hand their caller what is their own: a link to their export, whose contents have tests of their own; settings. */
 const GIVES_OWN = [
+  'Mutation.createAuditExport()',
+  'Mutation.createTenantExport()',
   'Mutation.createUsageExport()',
   'Mutation.setUsageAlertPercentages()',
   'Mutation.setUsageWebhook()',

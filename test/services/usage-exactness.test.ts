@@ -5,7 +5,7 @@ import { LEASE_MS } from '../../src/conversations/upkeep.ts';
 import { ulidTime } from '../../src/kernel/ids.ts';
 import type { TenantId } from '../../src/tenancy/tenant-id.ts';
 import { reconcile } from '../../src/usage/closing.ts';
-import { createUsageExports } from '../../src/usage/export.ts';
+import { createUsageExport } from '../../src/usage/export.ts';
 import { createLiveUsages } from '../../src/usage/live.ts';
 import type { UsageEvent } from '../../src/usage/model.ts';
 import { DAY_MS, HOUR_MS } from '../../src/usage/periods.ts';
@@ -227,18 +227,8 @@ type TurnRow = Extract<Row, { kind: 'TURN' }>;
 function readersOf(run: UsageRun, tenantId: TenantId) {
   const { usage: store, quota } = run.db.forTenant(tenantId);
   const usage = createUsageService({ tenantId, store, prices: run.prices, changed: () => undefined });
-  const principal = {
-    userId: 'a',
-    name: 'a',
-    email: null,
-    roles: ['TENANT_ADMIN'],
-    tenantId,
-    expiresAt: 0,
-    credential: { kind: 'SESSION', sessionId: 'none' },
-  } as const;
-  const links = { seal: () => ({ link: '', expiresAt: 0 }), open: () => ({}) as never };
-  const exports = createUsageExports({ scope: { tenantId, principal }, store, links, addressOf: (link) => link });
-  const text = async (format: 'CSV' | 'JSONL') => (await collect(exports.text({ ...SPAN, format }, null))).join('');
+  const exported = createUsageExport(store);
+  const text = async (format: 'CSV' | 'JSONL') => (await collect(exported.text({ ...SPAN, format }, null))).join('');
   const limits = () => Promise.resolve({ tokensPerDay: 1e12, tokensPerMonth: 1e12 });
   return {
     ...{ store, quota, usage, text },

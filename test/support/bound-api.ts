@@ -11,7 +11,7 @@ import { apiKeyRefused } from '../../src/tenancy/api-key.ts';
 import type { Principal, Role } from '../../src/tenancy/principal.ts';
 import { parseTenantId, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import { UNLIMITED, type Tenant } from '../../src/tenants/model.ts';
-import { createExportLinks } from '../../src/usage/export-links.ts';
+import { createExportLinks } from '../../src/exports/links.ts';
 import { captureLog } from './log-capture.ts';
 import { testConfig } from './world.ts';
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ContextBinder, RequestContext, TenantServices } from '../../src/context.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { serveExports } from '../../src/server/exports.ts';
-import { createExportLinks } from '../../src/usage/export-links.ts';
+import { createExportLinks } from '../../src/exports/links.ts';
 import { OWN, principalOf } from '../support/bound-api.ts';
 import { captureLog } from '../support/log-capture.ts';
 import { beginDownload, exportPath, type Download } from '../support/download.ts';

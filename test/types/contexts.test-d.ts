@@ -28,11 +28,11 @@ import type {
 } from '../../src/conversations/ports.ts';
 import type { ConversationService } from '../../src/conversations/service.ts';
 import type { TurnService } from '../../src/conversations/turns.ts';
+import type { Exports } from '../../src/exports/service.ts';
 import type { Cursors } from '../../src/tenancy/cursor.ts';
 import type { TenantDirectory } from '../../src/tenants/ports.ts';
 import type { TenantService } from '../../src/tenants/service.ts';
 import type { UsageStore } from '../../src/usage/ports.ts';
-import type { UsageExports } from '../../src/usage/export.ts';
 import type { UsageService } from '../../src/usage/service.ts';
 import type { UserStore } from '../../src/users/ports.ts';
 
@@ -164,7 +164,7 @@ type Services =
   | ConversationService
   | TurnService
   | UsageService
-  | UsageExports
+  | Exports
   | TenantService
   | TenantServices
   | ConversationLoaders

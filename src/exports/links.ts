@@ -4,18 +4,18 @@ import { AppError } from '../kernel/errors.ts';
 import type { Principal } from '../tenancy/principal.ts';
 import type { TenantScope } from '../tenancy/scope.ts';
 import { parseTenantId } from '../tenancy/tenant-id.ts';
-import type { ExportFormat, ExportRequest } from './model.ts';
+import type { ExportOrder } from './model.ts';
 
 export const LINK_MINUTES = 5;
 /** A link of ours has well under a thousand characters; what is longer is not worth verifying. */
 const LINK_CHARACTERS_MAX = 2_048;
 /** Names what the key is for, and the form of what it signs: a link of another form is no link. */
-const PURPOSE = 'bedrock-graphql usage export link 2';
+const PURPOSE = 'bedrock-graphql export link 3';
 
 /** What a link allows: this one export, to whoever holds it, as if it were the one who asked for it. */
 export interface ExportGrant {
   readonly scope: TenantScope;
-  readonly request: ExportRequest;
+  readonly order: ExportOrder;
 }
 
 /** Links to exports, as text for a query string. */
@@ -29,13 +29,19 @@ interface Sealed extends Pick<Principal, 'userId' | 'roles' | 'credential'> {
   readonly tenantId: string;
   /** Whether the tenant is the caller's own, or the one an operator acted in. */
   readonly own: boolean;
-  readonly start: number;
-  readonly end: number;
-  readonly format: ExportFormat;
+  /** The order, with its times as text. */
+  readonly order: SealedOrder;
   readonly expiresAt: number;
 }
 
-const refused = (): AppError => new AppError('UNAUTHENTICATED', 'The link is not valid, or has expired.');
+type SealedOrder<O = ExportOrder> = O extends unknown
+  ? { readonly [K in keyof O]: O[K] extends Date ? string : O[K] }
+  : never;
+
+const opened = (order: SealedOrder): ExportOrder =>
+  order.kind === 'tenant' ? order : { ...order, start: new Date(order.start), end: new Date(order.end) };
+
+export const linkRefused = (): AppError => new AppError('UNAUTHENTICATED', 'The link is not valid, or has expired.');
 
 /**
  * Links are signed with a key of their own, derived from the secret (RFC 5869): no other signature of this installation is one
@@ -49,30 +55,28 @@ export function createExportLinks(secret: string, clock: Clock): ExportLinks {
   function payloadOf(link: string): Sealed {
     const [payload = ''] = link.split('.');
     const [given, genuine] = [Buffer.from(link), Buffer.from(signed(payload))];
-    if (given.length !== genuine.length || !timingSafeEqual(given, genuine)) throw refused();
+    if (given.length !== genuine.length || !timingSafeEqual(given, genuine)) throw linkRefused();
     return JSON.parse(Buffer.from(payload, 'base64url').toString()) as Sealed;
   }
 
   return {
-    seal({ scope: { tenantId, principal }, request: { start, end, format } }) {
+    seal({ scope: { tenantId, principal }, order }) {
       const expiresAt = clock.now() + LINK_MINUTES * 60_000;
       const { userId, roles, credential } = principal;
-      const sealed: Sealed = {
-        ...{ tenantId, own: principal.tenantId !== null, userId, roles, credential },
-        ...{ start: start.getTime(), end: end.getTime(), format, expiresAt },
-      };
+      const own = principal.tenantId !== null;
+      const sealed = { tenantId, own, userId, roles, credential, order, expiresAt }; // JSON has its times as text
       return { link: signed(Buffer.from(JSON.stringify(sealed)).toString('base64url')), expiresAt };
     },
 
     open(link) {
-      if (link.length > LINK_CHARACTERS_MAX) throw refused();
-      const { tenantId: slug, own, userId, roles, credential, start, end, format, expiresAt } = payloadOf(link);
+      if (link.length > LINK_CHARACTERS_MAX) throw linkRefused();
+      const { tenantId: slug, own, userId, roles, credential, order, expiresAt } = payloadOf(link);
       const tenantId = parseTenantId(slug);
-      if (tenantId === null || expiresAt <= clock.now()) throw refused();
+      if (tenantId === null || expiresAt <= clock.now()) throw linkRefused();
       // Who it was is all that a link says of them: their name and address have no place in a URL.
       const home = own ? tenantId : null;
       const principal = { userId, name: '', email: null, roles, tenantId: home, credential, expiresAt };
-      return { scope: { tenantId, principal }, request: { start: new Date(start), end: new Date(end), format } };
+      return { scope: { tenantId, principal }, order: opened(order) };
     },
   };
 }
