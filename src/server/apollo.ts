@@ -73,7 +73,11 @@ async function replaceDocument(
   const inBody = (http?.body as { readonly documentId?: unknown } | undefined)?.documentId;
   const documentId = inBody ?? new URLSearchParams(http?.search).get('documentId');
   try {
-    const { text, ...runAs } = await findDocument({ text: query, documentId, extensions }, context);
+    const {
+      text,
+      document: _document,
+      ...runAs
+    } = await findDocument({ text: query, documentId, extensions }, context);
     running.set(context, runAs);
     if (text !== null) request.query = text;
     return null;

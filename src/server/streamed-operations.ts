@@ -78,9 +78,9 @@ export function createStreamedOperations(options: StreamedOperationsOptions) {
     try {
       const { query, operationName, variables, extensions } = payload;
       const { documentId } = payload as { readonly documentId?: unknown };
-      const { text, ...runAs } = await findDocument({ text: query, documentId, extensions }, opened);
+      const { text, document, ...runAs } = await findDocument({ text: query, documentId, extensions }, opened);
       const request = {
-        document: parsed(text ?? ''),
+        document: document ?? parsed(text ?? ''),
         operationName: operationName ?? null,
         variables: variables ?? {},
       };

@@ -72,6 +72,12 @@ async function overSocket({ headers }: Caller, payload: object) {
   return type === 'error' ? { code: answer[0].extensions.code, message: answer[0].message } : { body: answer };
 }
 
+/** All that comes as server-sent events. */
+async function overSse({ headers }: Caller, body: object) {
+  const answer = await http().send({ headers: { ...headers, accept: 'text/event-stream' }, body });
+  return [...answer.text.matchAll(/^data: (.+)$/gm)].map(([, data = '']) => JSON.parse(data));
+}
+
 describe('publishOperations', () => {
   it('ok, again without a change; the list has them, newest first, with their bodies', async () => {
     const { admin } = world.acme;
@@ -119,13 +125,18 @@ describe('persistedOperations', () => {
     }
   });
 
-  it('are run over a WebSocket, subscriptions too', async () => {
+  it('are run over a WebSocket and as server-sent events, subscriptions too', async () => {
     const started = await WAYS['POST with documentId'](partner, START.id, { title: 'By id' });
     const id = started.body.data.createConversation.conversation.id as string;
     const sent = await overSocket(partner, { extensions: apq(SEND.id), variables: { id, text: 'Hello' } });
     const messageId = sent.body.data.sendMessage.assistantMessage.id as string;
     const followed = await overSocket(partner, { extensions: apq(FOLLOW.id), variables: { id: messageId } });
     expect(followed.body.data.messageStream.sequence).toBe(1);
+    const events = await overSse(partner, { documentId: FOLLOW.id, variables: { id: messageId } });
+    expect(events[0].data.messageStream.sequence).toBe(1);
+    expect(events.at(-1).data.messageStream.__typename).toBe('MessageCompleted');
+    expect((await overSse(partner, { extensions: apq(WHO.id) }))[0].data.viewer.id).toBe(partner.id);
+    expect((await overSse(partner, { query: TEXT }))[0].errors[0].extensions.code).toBe('PERSISTED_OPERATION_REQUIRED');
     const named = await overSocket(partner, { documentId: WHO.id });
     expect(named.body.data.viewer.id).toBe(partner.id);
   });
@@ -273,7 +284,8 @@ describe('sunsetOperations', () => {
       expect(headers.get('sunset')).toBe('Thu, 31 Dec 2099 23:59:59 GMT');
     }
     const { body } = await overSocket(partner, { extensions: apq(ending.id) });
-    expect(body.extensions.sunset).toEqual({ deprecatedAt, sunsetAt: at });
+    const [event] = await overSse(partner, { documentId: ending.id });
+    for (const { extensions } of [body, event]) expect(extensions.sunset).toEqual({ deprecatedAt, sunsetAt: at });
   });
 
   it('NOT_FOUND for what is not published, BAD_USER_INPUT for a time that is over', async () => {

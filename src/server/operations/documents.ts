@@ -1,4 +1,4 @@
-import { GraphQLError } from 'graphql';
+import { GraphQLError, parse, type DocumentNode } from 'graphql';
 import { caller } from '../../../directives/caller.ts';
 import type { Audit, RequestContext } from '../../context.ts';
 import { AppError } from '../../kernel/errors.ts';
@@ -7,6 +7,10 @@ import { operationIdOf } from '../../partners/operation-id.ts';
 import { operationNotFound, operationRequired, type OperationGate, type Strictness } from '../../partners/running.ts';
 import { actingTenant } from '../../tenancy/scope.ts';
 import { Refused } from './admission.ts';
+import { DOCUMENT_TOKENS_MAX } from './document-limits.ts';
+
+/** Parsed operations that are kept; one has 16 KB of text at most. */
+const DOCUMENTS_KEPT_MAX = 500;
 
 /** What a request says of the document that is to be run, over any transport. */
 export interface SentDocument {
@@ -27,6 +31,8 @@ export interface RunAs {
 
 export interface FoundDocument extends RunAs {
   readonly text: string | null;
+  /** The document itself, where it is one that is kept: of a published operation. */
+  readonly document: DocumentNode | null;
 }
 
 /** @throws Refused */
@@ -47,7 +53,7 @@ function improvised(text: string | null, strictness: Strictness): FoundDocument 
   if (strictness === 'BOUND') throw operationRequired();
   const given = text ?? '';
   const tolerated = strictness === 'FREE' ? null : { id: operationIdOf(given), name: nameIn(given) };
-  return { text, published: null, tolerated };
+  return { text, document: null, published: null, tolerated };
 }
 
 /** The first name in a text that may be no document at all. */
@@ -58,8 +64,22 @@ export interface DocumentFinderDependencies {
   readonly audit: Audit;
 }
 
+/** Parses each published operation once, so that it is also validated once: it is known to be valid as long as it is the same document. */
+function createPublishedDocuments() {
+  const documents = new Map<string, DocumentNode>();
+  return (id: string, body: string): DocumentNode => {
+    const document = documents.get(id) ?? parse(body, { maxTokens: DOCUMENT_TOKENS_MAX });
+    documents.set(id, document);
+    const [oldest = id] = documents.keys();
+    if (documents.size > DOCUMENTS_KEPT_MAX) documents.delete(oldest);
+    return document;
+  };
+}
+
 /** Finds the document of a request: the text that came with it, or the published operation whose id did. */
 export function createDocumentFinder({ gate, audit }: DocumentFinderDependencies): FindDocument {
+  const parsed = createPublishedDocuments();
+
   async function find({ text, documentId, extensions }: SentDocument, context: RequestContext): Promise<FoundDocument> {
     const { principal } = context.identity;
     const persistedQuery = persistedQueryOf(extensions);
@@ -75,7 +95,12 @@ export function createDocumentFinder({ gate, audit }: DocumentFinderDependencies
         : null;
     if (found && (found.allowed || strictness !== 'BOUND')) {
       const { body, published, allowed } = found;
-      return { text: body, published, tolerated: allowed ? null : { id: published.id, name: published.name } };
+      return {
+        text: body,
+        document: parsed(published.id, body),
+        published,
+        tolerated: allowed ? null : { id: published.id, name: published.name },
+      };
     }
     // Clients that try it with every server send the text then, if they may.
     if (documentId == null && strictness !== 'BOUND') throw new Refused([notSupported()]);
@@ -94,9 +119,10 @@ export function createDocumentFinder({ gate, audit }: DocumentFinderDependencies
     try {
       return await find(sent, context);
     } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      record(context, error);
-      throw new Refused([new GraphQLError(error.message, { originalError: error })]);
+      if (error instanceof Refused) throw error;
+      if (error instanceof AppError) record(context, error);
+      // What was not meant for the caller, such as a store that is away, is masked where it is presented.
+      throw new Refused([new GraphQLError('', { originalError: error as Error })]);
     }
   };
 }
