@@ -252,7 +252,8 @@ const contextOf = (principal: Principal): RequestContext => ({
   agents: createAgentCatalogue([]),
 });
 
-const findDocument: FindDocument = ({ text }) => Promise.resolve({ text, document: null, published: null, tolerated: null });
+const findDocument: FindDocument = ({ text }) =>
+  Promise.resolve({ text, document: null, published: null, tolerated: null });
 
 /** A stream that is refused while it waits tells its reader why, once, and ends. */
 async function expectToldOnce() {
