@@ -164,18 +164,26 @@ const agentsFile = z
   )
   .min(1);
 
-const dollars = z.number().min(0).max(1_000_000);
+/** For a million tokens. So that what a turn of any size costs is a whole number of billionths that JSON can hold. */
+const dollars = z.number().min(0).max(10_000);
 
 const pricesFile = z.strictObject({
   version: z.string().min(1).max(100),
-  prices: z.array(
-    z.strictObject({
-      model: z.string().min(1),
-      from: z.iso.datetime(),
-      inputPerMillion: dollars,
-      outputPerMillion: dollars,
-    }),
-  ),
+  prices: z
+    .array(
+      z.strictObject({
+        model: z.string().min(1),
+        from: z.iso.datetime(),
+        inputPerMillion: dollars,
+        outputPerMillion: dollars,
+      }),
+    )
+    .refine(
+      (prices) => new Set(prices.map(({ model, from }) => `${Date.parse(from)} ${model}`)).size === prices.length,
+      {
+        error: 'a model has two prices from the same moment',
+      },
+    ),
 });
 
 type PricesFile = z.infer<typeof pricesFile>;

@@ -56,7 +56,7 @@ export async function closeDay(store: UsageStore, day: string, clock: Clock): Pr
       generations.set(name, closed.generation);
       addTo<BaseTally>(total, closed.tally);
     }
-    for (const users of (await store.readParts('HOUR', 'USERS', generations)).values()) addTo(total.users, users);
+    for await (const [, users] of store.readParts('HOUR', 'USERS', generations)) addTo(total.users, users);
     if (!store.canClose('DAY', day)) return false;
     await store.writePart('DAY', day, closing.generation, 'USERS', total.users);
     const result = { tally: baseOf(total), dueAt: null };

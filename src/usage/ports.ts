@@ -78,12 +78,12 @@ export interface UsageStore {
   ): Promise<boolean>;
   /** Removes the parts of every other generation. */
   dropOldParts(kind: PeriodKind, name: string, generation: number): Promise<void>;
-  /** The parts of closed periods, by the period's name; those of the generations named. */
+  /** The parts of closed periods, each with its period's name; those of the generations named, in order. One is held at a time. */
   readParts<P extends keyof PeriodParts>(
     kind: PeriodKind,
     part: P,
     generations: ReadonlyMap<string, number>,
-  ): Promise<ReadonlyMap<string, PeriodParts[P]>>;
+  ): AsyncIterable<readonly [name: string, part: PeriodParts[P]]>;
 }
 
 /** Until when usage is kept, in milliseconds since the Unix epoch: from that moment on it is there no longer. */

@@ -16,8 +16,8 @@ const isEmpty = ({ start, end }: Span): boolean => start >= end;
 export interface Reading {
   /** The sums of each span. */
   readonly tallies: readonly BaseTally[];
-  /** The same with their users, for which no more is read than the users of what was found closed. */
-  withUsers(): Promise<readonly Tally[]>;
+  /** The same with their users, or with one of them, for which no more is read than the users of what was found closed. */
+  withUsers(userId?: string): Promise<readonly Tally[]>;
 }
 
 /** Spans that follow one another, and the tally of each. */
@@ -69,10 +69,9 @@ export async function readTallies(store: UsageStore, borders: readonly number[])
   /** Closed hours that a border cuts: their whole minutes, and the events of those that are cut. */
   async function addPartOfHours(heads: readonly ClosedHead[]) {
     if (heads.length === 0) return;
-    const parts = await store.readParts('HOUR', 'MINUTES', generationsOf(heads));
     const cut: Span[] = [];
-    for (const { name } of heads) {
-      for (const [number, tally] of Object.entries(parts.get(name) ?? {})) {
+    for await (const [name, minutes] of store.readParts('HOUR', 'MINUTES', generationsOf(heads))) {
+      for (const [number, tally] of Object.entries(minutes)) {
         const start = periodStart(name) + Number(number) * MINUTE_MS;
         const minute = { start, end: start + MINUTE_MS };
         if (buckets.hold(minute)) addTo(buckets.at(start), tally);
@@ -100,15 +99,24 @@ export async function readTallies(store: UsageStore, borders: readonly number[])
   await Promise.all(without(buckets.whole, spans).map(addHours));
   return {
     tallies: buckets.tallies,
-    async withUsers() {
-      const whole = buckets.tallies.map((tally) => ({ ...tally, users: addTo(emptyTally().users, tally.users) }));
-      const read = userless.map(({ kind, generations }) => store.readParts(kind, 'USERS', generations));
-      for (const parts of await Promise.all(read)) {
-        for (const [name, users] of parts) addTo(buckets.at(periodStart(name), whole).users, users);
+    async withUsers(userId) {
+      const wanted = (users: Tally['users']) => (userId === undefined ? users : only(users, userId));
+      const whole = buckets.tallies.map((tally) => ({
+        ...tally,
+        users: addTo(emptyTally().users, wanted(tally.users)),
+      }));
+      for (const { kind, generations } of userless) {
+        for await (const [name, users] of store.readParts(kind, 'USERS', generations))
+          addTo(buckets.at(periodStart(name), whole).users, wanted(users));
       }
       return whole;
     },
   };
+}
+
+function only(users: Tally['users'], userId: string): Tally['users'] {
+  const counters = Object.hasOwn(users, userId) ? users[userId] : undefined;
+  return counters ? { [userId]: counters } : {};
 }
 
 /** The sums of one span of time, users aside. */

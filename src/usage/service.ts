@@ -106,13 +106,13 @@ export function createUsageService({ tenantId, store, prices, changed }: UsageSe
       const only = checkFilter(filter);
       const borders = seriesBorders({ start, end }, bucket, timeZone);
       const reading = await readTallies(store, borders);
-      const tallies = only.userId == null ? reading.tallies : await reading.withUsers();
+      const tallies = only.userId == null ? reading.tallies : await reading.withUsers(only.userId);
       return pointsOf(tenantId, borders, tallies, only);
     },
 
     async ofUser(userId, start, end) {
       checkPeriod(start, end);
-      const [tally] = await (await readTallies(store, [start.getTime(), end.getTime()])).withUsers();
+      const [tally] = await (await readTallies(store, [start.getTime(), end.getTime()])).withUsers(userId);
       const { turns, ...tokens } = tally?.users[userId] ?? { turns: 0, input: 0, output: 0 };
       return { tenantId, userId, turns, tokens: tokenTotals(tokens) };
     },

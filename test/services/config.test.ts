@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 
-describe('AGENTS_FILE', () => {
-  let folder: string;
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'bedrock-graphql-'));
-  });
-  afterAll(() => rmSync(folder, { recursive: true }));
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'bedrock-graphql-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
 
+describe('AGENTS_FILE', () => {
   function agentsOf(...more: readonly Readonly<Record<string, unknown>>[]) {
     const path = join(folder, 'agents.json');
     const agent = { id: 'support', name: 'Support', agentId: 'AGENT12345', aliasId: 'ALIASONE' };
@@ -27,6 +27,23 @@ describe('AGENTS_FILE', () => {
 
   it('is refused with an alias that cannot be one', () => {
     expect(() => agentsOf({ fallbackAliasIds: ['not-an-id'] })).toThrow(/AGENTS_FILE: .*fallbackAliasIds/s);
+  });
+});
+
+describe('PRICES_FILE', () => {
+  const price = { model: 'nova', from: '2026-01-01T00:00:00Z', inputPerMillion: 1, outputPerMillion: 2 };
+  const read = (prices: readonly object[]) => {
+    const path = join(folder, 'prices.json');
+    writeFileSync(path, JSON.stringify({ version: '1', prices }));
+    return readConfig({ PRICES_FILE: path });
+  };
+
+  it('is refused where a model has two prices from the same moment, or one beyond reason', () => {
+    expect(() => read([price, { ...price, from: '2026-01-01T00:00:00.000Z' }])).toThrow(
+      /two prices from the same moment/,
+    );
+    expect(() => read([{ ...price, inputPerMillion: 10_001 }])).toThrow(/inputPerMillion/);
+    expect(read([price, { ...price, from: '2026-02-01T00:00:00Z' }, { ...price, model: 'opus' }])).toBeDefined();
   });
 });
 

@@ -109,7 +109,12 @@ describe('a period that is read', () => {
         );
         const cuts = Array.from({ length: 5 }, () => start + Math.floor(random() * (end - start)));
         const borders = [...new Set([start, ...cuts, end])].toSorted((a, b) => a - b);
-        const tallies = await (await readTallies(store, borders)).withUsers();
+        const reading = await readTallies(store, borders);
+        const tallies = await reading.withUsers();
+        const ofOne = await reading.withUsers('user-1');
+        expect(ofOne.map(({ users }) => plain(users as never))).toEqual(
+          tallies.map(({ users: { 'user-1': one } }) => plain((one ? { 'user-1': one } : {}) as never)),
+        );
         expect(tallies.map(plain)).toEqual(
           tallies.map((_, index) => plain(sumOf(events, borders[index]!, borders[index + 1]!))),
         );

@@ -47,7 +47,10 @@ function listStore(events: UsageEvent[] = []): UsageStore & { readonly list: Usa
     canClose: () => true,
     closeNoMore: never,
     turn: never,
-    ...{ beginClosing: never, writePart: never, finishClosing: never, dropOldParts: never, readParts: never },
+    ...{ beginClosing: never, writePart: never, finishClosing: never, dropOldParts: never },
+    readParts() {
+      throw new Error('nothing is closed here');
+    },
   };
 }
 

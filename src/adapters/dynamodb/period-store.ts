@@ -10,7 +10,6 @@ import { keptUntil, type Item, type Table } from './table.ts';
 
 /** A row holds at most 400 KB. */
 const CHUNK_BYTES = 300 * 1024;
-const INDEX_LENGTH = 6;
 
 interface HeadRow extends Item {
   readonly SK: string;
@@ -111,22 +110,31 @@ export function createPeriodStore(
       await table.removeMany(old as unknown as Key[]);
     },
 
-    async readParts(kind, part, generations) {
+    async *readParts(kind, part, generations) {
       const names = [...generations.keys()].sort();
       const [first, last] = [names[0], names.at(-1)];
-      if (first === undefined || last === undefined) return new Map();
-      const chunks = Map.groupBy(
-        (await partRows(part, kind, first, last)).filter((row) => generations.get(nameOf(row)) === generationOf(row)),
-        nameOf,
-      );
-      const missing = names.find((name) => !chunks.has(name));
-      if (missing !== undefined) throw new Error(`The ${part} of the closed ${kind} ${missing} are missing.`);
-      return new Map(
-        [...chunks].map(([name, rows]) => {
-          const inOrder = rows.toSorted((a, b) => (a.SK.slice(-INDEX_LENGTH) < b.SK.slice(-INDEX_LENGTH) ? -1 : 1));
-          return [name, unpack(Buffer.concat(inOrder.map(({ chunk }) => chunk))) as never];
-        }),
-      );
+      if (first === undefined || last === undefined) return;
+      let read = 0;
+      let chunks: PartRow[] = [];
+      const value = () => {
+        read++;
+        return [
+          nameOf(chunks[0] ?? { SK: '' }),
+          unpack(Buffer.concat(chunks.map(({ chunk }) => chunk))) as never,
+        ] as const;
+      };
+      // In the order of their names, and the chunks of each in theirs.
+      for await (const row of table.rows<PartRow>(keys.usageParts(part, kind, first, last))) {
+        if (generations.get(nameOf(row)) !== generationOf(row)) continue;
+        const before = chunks[0];
+        if (before && nameOf(before) !== nameOf(row)) {
+          yield value();
+          chunks = [];
+        }
+        chunks.push(row);
+      }
+      if (chunks.length > 0) yield value();
+      if (read < names.length) throw new Error(`Some ${part} of closed periods from ${first} to ${last} are missing.`);
     },
   };
 }
