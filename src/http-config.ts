@@ -27,6 +27,8 @@ export const httpEnvironment = {
   SUBSCRIPTIONS_PER_CONNECTION: whole(1, 100_000, 100),
   SUBSCRIPTIONS_PER_USER: whole(1, 100_000, 500),
   SUBSCRIPTIONS_PER_TENANT: whole(1, 1_000_000, 10_000),
+  SOCKETS_PER_USER: whole(1, 100_000, 500),
+  SOCKETS_PER_TENANT: whole(1, 1_000_000, 10_000),
 } as const;
 
 type HttpEnvironment = z.infer<z.ZodObject<typeof httpEnvironment>>;
@@ -51,6 +53,7 @@ export const operationLimitsOf = (env: HttpEnvironment) => ({
     perUser: env.SUBSCRIPTIONS_PER_USER,
     perTenant: env.SUBSCRIPTIONS_PER_TENANT,
   },
+  sockets: { perUser: env.SOCKETS_PER_USER, perTenant: env.SOCKETS_PER_TENANT },
 });
 
 /** Origins of pages, separated by commas, as browsers write them (RFC 6454, 6.2). */

@@ -24,6 +24,7 @@ import { createDocumentFinder } from './operations/documents.ts';
 import { recordUse } from './operations/partner-usage.ts';
 import { createExecution } from './operations/execution.ts';
 import type { OperationLimits } from './operations/limits.ts';
+import { createSocketCounts } from './operations/socket-limits.ts';
 import { createSubscriptionCounts } from './operations/subscription-limits.ts';
 import { createSchema } from './schema.ts';
 import { createSseServer } from './sse.ts';
@@ -136,7 +137,12 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   const { socketBacklogBytes, trustedProxies } = options;
   const ws = createWsServer({
     ...{ ...streamed, audit: options.binder.audit },
-    ...{ server: http.server, socketBacklogBytes, trustedProxies },
+    ...{
+      server: http.server,
+      socketBacklogBytes,
+      trustedProxies,
+      socketCounts: createSocketCounts(options.operationLimits.sockets),
+    },
   });
   metrics.gauge({ name: 'bedrock_graphql_websockets', help: 'Open sockets.', read: () => ws.count() });
   metrics.gauge({ name: 'bedrock_graphql_event_streams', help: 'Open event streams.', read: () => sse.count() });

@@ -12,6 +12,7 @@ import type { Logger } from './log.ts';
 import { startRechecks } from './rechecks.ts';
 import type { ContextBuilder, Sender } from './request-context.ts';
 import { callerGone } from './operations/deadline.ts';
+import type { SocketCounts } from './operations/socket-limits.ts';
 import { foreignOrigin } from './origins.ts';
 import { attachSocket } from './socket-adapter.ts';
 import { createBacklogLimit } from './socket-backlog.ts';
@@ -24,6 +25,8 @@ import {
 
 /** RFC 6455, 7.4.1 and its registry: the service restarts, so that clients come back by themselves. */
 const SERVICE_RESTART = 1012;
+/** The same: try again later, which they do. */
+const TRY_AGAIN_LATER = 1013;
 const FRAME_BYTES_MAX = 1024 * 1024;
 const INIT_TIMEOUT_MS = 3_000;
 /** How long a reader of a socket that ends may take to fetch the error that says so, before the socket is closed anyway. */
@@ -36,6 +39,7 @@ export interface WsOptions extends Omit<StreamedOperationsOptions, 'transport'> 
   /** What a socket's reader may leave unread before the socket is closed. */
   readonly socketBacklogBytes: number;
   readonly trustedProxies: readonly string[];
+  readonly socketCounts: SocketCounts;
   readonly log: Logger;
 }
 
@@ -105,7 +109,7 @@ function senderOf(payload: Readonly<Record<string, unknown>>, request: IncomingM
 
 /** GraphQL over a WebSocket (graphql-transport-ws), for every kind of operation, with the context, the guards and the masking of HTTP. */
 export function createWsServer(wsOptions: WsOptions): WsServer {
-  const { server, contextOf, audit, socketBacklogBytes, trustedProxies, log, ...options } = wsOptions;
+  const { server, contextOf, audit, socketBacklogBytes, trustedProxies, socketCounts, log, ...options } = wsOptions;
   const { clock, renewed } = options;
   const sockets = new WebSocketServer({
     noServer: true,
@@ -132,6 +136,14 @@ export function createWsServer(wsOptions: WsOptions): WsServer {
         if (fault instanceof AppError) audit(opener, connectionRefused(fault));
         return false;
       }
+      if (socket.readyState !== socket.OPEN) return false; // gone while it was looked at
+      const leave = socketCounts.enter(opener);
+      if (leave === null) {
+        log.info({ tenantId: opener.identity.principal?.tenantId ?? null }, 'too many sockets');
+        socket.close(TRY_AGAIN_LATER, 'Too many sockets');
+        return false;
+      }
+      socket.once('close', leave);
       const state: SocketState = { socket, opener, streams: new Map(), cancelTimer: () => {}, ended: false };
       extra.state = state;
       states.set(socket, state);

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { RequestContext } from '../../src/context.ts';
 import { createSubscriptionCounts } from '../../src/server/operations/subscription-limits.ts';
+import { createSocketCounts } from '../../src/server/operations/socket-limits.ts';
 import { principalOf } from '../support/bound-api.ts';
 
 const contextOf = (signal: AbortSignal, userId: string | null = 'ada'): RequestContext =>
@@ -30,4 +31,19 @@ it('whoever is nobody is limited by connection alone', () => {
   const signal = connection();
   counts.enter(contextOf(signal, null));
   expect(() => counts.enter(contextOf(signal, null))).toThrow(refused('connection', 1));
+});
+
+it('WebSockets are limited by user and by tenant, and those of nobody by address', () => {
+  const counts = createSocketCounts({ perUser: 2, perTenant: 3 });
+  const of = (userId: string | null, ipAddress = '192.0.2.1') =>
+    counts.enter({ ...contextOf(connection(), userId), ipAddress });
+  const leaves = [of('ada'), of('ada')];
+  expect(of('ada')).toBeNull();
+  leaves.push(of('grace'));
+  expect(of('linus')).toBeNull();
+  leaves.push(of(null), of(null), of(null, '192.0.2.2'));
+  expect(of(null)).toBeNull();
+  expect(leaves).not.toContain(null);
+  for (const leave of leaves) leave?.();
+  expect(counts.size()).toBe(0);
 });

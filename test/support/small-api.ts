@@ -8,6 +8,7 @@ import { createHttpServer } from '../../src/server/http.ts';
 import { createContexts } from '../../src/server/request-context.ts';
 import { createDocumentFinder } from '../../src/server/operations/documents.ts';
 import { createExecution } from '../../src/server/operations/execution.ts';
+import { createSocketCounts } from '../../src/server/operations/socket-limits.ts';
 import { createSubscriptionCounts } from '../../src/server/operations/subscription-limits.ts';
 import { createOperationLog } from '../../src/server/log.ts';
 import { createSseServer } from '../../src/server/sse.ts';
@@ -63,6 +64,7 @@ export async function startSmallApi({
   });
   const account = { execution, findDocument, log, clock, operationEnded: createOperationLog(log) };
   const subscriptions = createSubscriptionCounts(operationLimits.subscriptions);
+  const socketCounts = createSocketCounts(operationLimits.sockets);
   const apollo = createApollo(account);
   await apollo.start();
   const sse = createSseServer({ ...account, subscriptions, renewed, contextOf });
@@ -81,7 +83,7 @@ export async function startSmallApi({
   });
   const ws = createWsServer({
     ...{ ...account, subscriptions, renewed, audit: () => {} },
-    ...{ server: http.server, contextOf, socketBacklogBytes, trustedProxies: [] },
+    ...{ server: http.server, contextOf, socketBacklogBytes, trustedProxies: [], socketCounts },
   });
   const url = await http.listen({ host: '127.0.0.1', port: 0 });
   return {
@@ -92,6 +94,8 @@ export async function startSmallApi({
     sockets: () => ws.count(),
     eventStreams: () => sse.count(),
     subscriptions,
+    socketCounts,
+    server: http.server,
     async stop() {
       await Promise.all([ws.close(1_000), sse.close(1_000)]);
       await http.close();

@@ -1,4 +1,5 @@
 import type { CostCeilings } from './ceilings.ts';
+import type { SocketLimits } from './socket-limits.ts';
 import type { SubscriptionLimits } from './subscription-limits.ts';
 
 /** What the installation lets operations cost. */
@@ -9,4 +10,5 @@ export interface OperationLimits {
   /** Points that each tenant may use in a minute where its own limits do not say; null: any number. */
   readonly pointsPerMinute: number | null;
   readonly subscriptions: SubscriptionLimits;
+  readonly sockets: SocketLimits;
 }

@@ -1,5 +1,6 @@
 import type { RequestContext } from '../../context.ts';
 import { AppError } from '../../kernel/errors.ts';
+import { createCounts, type Share } from './counts.ts';
 
 /** How many subscriptions may be open at a time, in one instance. */
 export interface SubscriptionLimits {
@@ -12,17 +13,10 @@ export type SubscriptionCounts = ReturnType<typeof createSubscriptionCounts>;
 
 /** Counts the subscriptions that are open here, by connection, user and tenant. */
 export function createSubscriptionCounts(limits: SubscriptionLimits) {
-  const counts = new Map<unknown, number>();
-  const countOf = (key: unknown) => counts.get(key) ?? 0;
-
-  function add(key: unknown, change: 1 | -1) {
-    const count = countOf(key) + change;
-    if (count > 0) counts.set(key, count);
-    else counts.delete(key);
-  }
+  const counts = createCounts();
 
   /** What a subscription counts for. A connection is known by the signal of its end, which its operations have in common. */
-  function shares({ signal, identity: { principal } }: RequestContext) {
+  function shares({ signal, identity: { principal } }: RequestContext): readonly Share[] {
     const connection = { key: signal, of: 'connection', limit: limits.perConnection };
     if (!principal) return [connection];
     const { userId, tenantId } = principal;
@@ -39,17 +33,14 @@ export function createSubscriptionCounts(limits: SubscriptionLimits) {
      */
     enter(context: RequestContext): () => void {
       const taken = shares(context);
-      const full = taken.find(({ key, limit }) => countOf(key) >= limit);
+      const full = counts.full(taken);
       if (full) {
         const details = { limit: full.limit, of: full.of };
         throw new AppError('SUBSCRIPTION_LIMIT', 'As many subscriptions are open as may be.', details);
       }
-      for (const { key } of taken) add(key, 1);
-      return () => {
-        for (const { key } of taken) add(key, -1);
-      };
+      return counts.enter(taken);
     },
     /** What is counted at the moment, connections, users and tenants together. */
-    size: () => counts.size,
+    size: () => counts.size(),
   };
 }
