@@ -50,7 +50,7 @@ import { gaugeAlerts, gaugeAudit, gaugeRedis, gaugeTurns, observe } from './serv
 import { createPublishedCheck } from './server/operations/published-check.ts';
 import { buildPlainSchema } from './server/schema.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
-import { UNLIMITED } from './tenants/model.ts';
+import { isInUse, UNLIMITED } from './tenants/model.ts';
 import { createAlertPercentages } from './tenants/alert-percentages.ts';
 import { createPlatformService } from './tenants/platform.ts';
 import { createTenantService } from './tenants/service.ts';
@@ -157,6 +157,7 @@ export async function start(config: Config, surroundings: Surroundings) {
   });
   const { apiKeys, operationGate, operationUsage, ...partners } = createPartners({
     storesOf: (tenantId) => db.forTenant(tenantId),
+    isOpen: async (tenantId) => isInUse(await tenants.find(tenantId)),
     refused: countRefusals(shared.attemptCounters, 'apiKey'),
     clock,
     log: observation.partners,

@@ -28,6 +28,8 @@ export interface ApiKeyAuthentication {
   principalOf(text: string, ipAddress: string | null): Promise<Principal>;
   /** The roles a key gives now: none any more once it was revoked or has expired. */
   readonly rolesNow: (principal: Principal) => Promise<readonly Role[] | null>;
+  /** Notes that somebody who was let in with a key is using it, on a connection that may be open for long. */
+  readonly noteUse: (key: Pick<StoredApiKey, 'tenantId' | 'id'>) => void;
   /** A key as it was at most 25 s ago; null where there is none. */
   readonly find: (tenantId: TenantId, id: string) => Promise<StoredApiKey | null>;
   /** Told of a key that this instance has just changed: it knows it at once. */
@@ -59,7 +61,7 @@ export function createApiKeyAuthentication(deps: ApiKeyAuthenticationDependencie
   const find = (tenantId: TenantId, id: string) => recent.get(nameOf(tenantId, id), () => storeOf(tenantId).get(id));
 
   /** Beside the request: nobody waits for it. */
-  function noteUse({ tenantId, id }: StoredApiKey) {
+  function noteUse({ tenantId, id }: Pick<StoredApiKey, 'tenantId' | 'id'>) {
     const name = nameOf(tenantId, id);
     const now = clock.now();
     if (now - (noted.get(name) ?? -Infinity) < USE_NOTED_EVERY_MS) return;
@@ -102,6 +104,7 @@ export function createApiKeyAuthentication(deps: ApiKeyAuthenticationDependencie
       const key = tenantId && (await find(tenantId, userId));
       return key && isLive(key, clock.now()) ? PARTNER : null;
     },
+    noteUse,
     find,
     changed: (key) => recent.put(nameOf(key.tenantId, key.id), key),
     async idle() {

@@ -17,13 +17,14 @@ export interface PartnersDependencies {
     readonly operations: OperationStore;
     readonly operationUsage: OperationUsageStore;
   };
+  readonly isOpen: (tenantId: TenantId) => Promise<boolean>;
   readonly refused: RefusedKeys;
   readonly clock: Clock;
   readonly log: PartnersLog;
 }
 
 /** What one instance knows of partners' programs, of all tenants: who holds a key, what it may run, and what it did. */
-export function createPartners({ storesOf, refused, clock, log }: PartnersDependencies) {
+export function createPartners({ storesOf, isOpen, refused, clock, log }: PartnersDependencies) {
   const apiKeys = createApiKeyAuthentication({
     storeOf: (tenantId) => storesOf(tenantId).apiKeys,
     refused,
@@ -37,6 +38,7 @@ export function createPartners({ storesOf, refused, clock, log }: PartnersDepend
   });
   const operationUsage = createOperationUsageRecorder({
     storeOf: (tenantId) => storesOf(tenantId).operationUsage,
+    isOpen,
     clock,
     flushFailed: (error) => log.operationUsageNotStored(error),
   });

@@ -50,6 +50,8 @@ export interface OperationUsageRecorder {
 
 export interface OperationUsageDependencies {
   readonly storeOf: (tenantId: TenantId) => Pick<OperationUsageStore, 'add'>;
+  /** Whether a tenant is still there, and not being removed: then nothing is stored for it any more. */
+  readonly isOpen: (tenantId: TenantId) => Promise<boolean>;
   readonly clock: Clock;
   readonly flushFailed: (error: unknown) => void;
 }
@@ -72,7 +74,7 @@ const added = (a: OperationCounts, b: OperationCounts): OperationCounts => ({
 
 /** Counts what API keys do with each operation. The counts are added up in memory, and are right but for what a crash takes with it. */
 export function createOperationUsageRecorder(deps: OperationUsageDependencies): OperationUsageRecorder {
-  const { storeOf, clock, flushFailed } = deps;
+  const { storeOf, isOpen, clock, flushFailed } = deps;
   let waiting = new Map<string, Waiting>();
   const improvised = new Map<string, Set<string>>();
 
@@ -93,6 +95,10 @@ export function createOperationUsageRecorder(deps: OperationUsageDependencies): 
     return operation;
   }
 
+  async function store({ tenantId, keyId, counts }: Waiting) {
+    if (await isOpen(tenantId)) await storeOf(tenantId).add(keyId, counts);
+  }
+
   async function flush() {
     const all = [...waiting.values()];
     waiting = new Map();
@@ -100,12 +106,10 @@ export function createOperationUsageRecorder(deps: OperationUsageDependencies): 
     const failures: unknown[] = [];
     const worker = async () => {
       for (const each of queue) {
-        await storeOf(each.tenantId)
-          .add(each.keyId, each.counts)
-          .catch((error: unknown) => {
-            failures.push(error);
-            add(each);
-          });
+        await store(each).catch((error: unknown) => {
+          failures.push(error);
+          add(each);
+        });
       }
     };
     await Promise.all(Array.from({ length: Math.min(WRITES_AT_ONCE, all.length) }, worker));

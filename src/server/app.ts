@@ -45,7 +45,7 @@ export interface AppOptions {
   readonly operationLimits: OperationLimits;
   readonly shutdownGraceMs: number;
   readonly tokens: TokenVerifier;
-  readonly apiKeys: Pick<ApiKeyAuthentication, 'principalOf'>;
+  readonly apiKeys: Pick<ApiKeyAuthentication, 'principalOf' | 'noteUse'>;
   readonly operationGate: Pick<OperationGate, 'find' | 'strictness'>;
   readonly operationUsage: Pick<OperationUsageRecorder, 'record'>;
   readonly standing: Standing;
@@ -122,7 +122,7 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   const operationEnded: OperationEnded = (context, operation) => {
     logOperation(context, operation);
     metrics.operation(operation);
-    recordUse(options.operationUsage, context, operation);
+    recordUse(options, context, operation);
   };
   const execution = createExecution({ schema, introspection, ...options.operationLimits, log, clock });
   const subscriptions = createSubscriptionCounts(options.operationLimits.subscriptions);

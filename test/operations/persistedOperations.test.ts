@@ -1,3 +1,5 @@
+import { ApolloClient, gql, HttpLink, InMemoryCache } from '@apollo/client';
+import { PersistedQueryLink } from '@apollo/client/link/persisted-queries';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { operationIdOf } from '../../src/partners/operation-id.ts';
 import { FLUSH_EVERY_MS } from '../../src/partners/usage.ts';
@@ -123,6 +125,26 @@ describe('persistedOperations', () => {
       const answer = await WAYS[way](partner, id);
       expect([answer.status, answer.body.data]).toEqual([200, { viewer: { id: partner.id }, tenant: { id: 'acme' } }]);
     }
+  });
+
+  it('are run by Apollo Client with its persisted query link, which never sends their text', async () => {
+    const sent: string[] = [];
+    const link = new PersistedQueryLink({ generateHash: () => WHO.id }).concat(
+      new HttpLink({
+        uri: `${world.url}/graphql`,
+        headers: partner.headers,
+        fetch: (uri, init) => {
+          sent.push(typeof init?.body === 'string' ? init.body : '');
+          return fetch(uri, init);
+        },
+      }),
+    );
+    const client = new ApolloClient({ link, cache: new InMemoryCache() });
+    const { data } = await client.query<{ viewer: { id: string } }>({ query: gql(WHO.body) });
+    expect(data?.viewer.id).toBe(partner.id);
+    expect(sent).toHaveLength(1);
+    expect(sent[0]).not.toContain('viewer');
+    client.stop();
   });
 
   it('are run over a WebSocket and as server-sent events, subscriptions too', async () => {

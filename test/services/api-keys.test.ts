@@ -161,6 +161,16 @@ describe('who holds a key', () => {
     expect((await store.get(apiKey.id))?.lastUsedAt).toBe(new Date(usedAt + USE_NOTED_EVERY_MS).toISOString());
   });
 
+  it('is noted as in use by what it does on a connection that stays open', async () => {
+    const { keys, here, clock, store, tenantId } = open();
+    const { apiKey, secret } = await keys.create(KEY);
+    await here.principalOf(secret, ADDRESS);
+    await clock.advance(USE_NOTED_EVERY_MS);
+    here.noteUse({ tenantId, id: apiKey.id });
+    await here.idle();
+    expect((await store.get(apiKey.id))?.lastUsedAt).toBe(new Date(clock.now()).toISOString());
+  });
+
   it('is let in while its use cannot be noted, and is not noted as used before it was', async () => {
     const { keys, clock, store, tenantId } = open();
     const { apiKey, secret } = await keys.create(KEY);

@@ -22,6 +22,7 @@ function open(failing: () => boolean = () => false) {
   const tenantId = storage.tenant();
   const keyId = newApiKeyId(clock.now());
   const failures: unknown[] = [];
+  const removed = new Set<string>();
   let writes = 0;
   const db = storage.connect({ clock });
   const store = db.forTenant(tenantId).operationUsage;
@@ -35,6 +36,7 @@ function open(failing: () => boolean = () => false) {
             : db.forTenant(home).operationUsage.add(...args);
         },
       }),
+      isOpen: () => Promise.resolve(!removed.has(tenantId)),
       clock,
       flushFailed: (error) => void failures.push(error),
     });
@@ -43,7 +45,7 @@ function open(failing: () => boolean = () => false) {
     ...changes,
   });
   const usage = (first = 100) => usageOfKey(store, keyId, first);
-  return { clock, keyId, failures, writes: () => writes, recorder, ended, usage, store };
+  return { clock, tenantId, removed, keyId, failures, writes: () => writes, recorder, ended, usage, store };
 }
 
 describe('what an API key does', () => {
@@ -112,6 +114,18 @@ describe('what an API key does', () => {
     expect(rows).toHaveLength(IMPROVISED_NAMED_MAX + 2);
     expect(rows.find(({ operationId }) => operationId === 'others')?.calls).toBe(50);
     expect(rows.find(({ operationId }) => operationId === 'made-up-0')?.calls).toBe(51);
+  });
+
+  it('is not stored any more for a tenant that is being removed: nothing of it comes back', async () => {
+    const { recorder, ended, usage, removed, tenantId, failures } = open();
+    const counting = recorder();
+    counting.record(ended());
+    removed.add(tenantId);
+    await counting.flush();
+    expect([await storage.rowsOf(tenantId), failures]).toEqual([[], []]);
+    removed.clear();
+    await counting.flush();
+    expect(await usage()).toEqual([]);
   });
 
   it('is forgotten 90 days after the last use of an operation', async () => {

@@ -112,7 +112,7 @@ export async function startBoundApi({
     tokens: { verify: () => Promise.resolve(principal) },
     operationUsage: { record: () => {} },
     operationGate: { find: () => Promise.resolve(null), strictness: () => Promise.resolve('FREE') },
-    apiKeys: { principalOf: () => Promise.reject(apiKeyRefused()) },
+    apiKeys: { principalOf: () => Promise.reject(apiKeyRefused()), noteUse: () => {} },
     standing: createStanding({
       rolesNow: {
         SESSION: remembered(rolesNow, clock),
