@@ -143,7 +143,7 @@ export const PLACES: readonly Place[] = [
   {
     files: ['src/manifest/*'],
     values: [
-      ...['src/manifest/*', 'src/config.ts', 'src/partners/operation-id.ts', 'node:*'],
+      ...['src/manifest/*', 'src/config.ts', 'src/partners/operation-id.ts', '@graphql-codegen/cli', 'node:*'],
       ...['src/server/schema.ts', 'src/server/operations/published-check.ts'],
     ],
     types: [],
