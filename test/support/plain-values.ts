@@ -1,0 +1,66 @@
+import type { Plain } from './schema-walk.ts';
+
+const DAY_MS = 86_400_000;
+export const KEY = 'the-key-of-the-victim';
+export const QUESTION = 'What is the code word of our technicians?';
+
+/** Values for all arguments that name nobody. A new argument needs one here; ids and cursors are found by themselves. */
+export const PLAIN: Plain = {
+  'Int first': 2,
+  'Int last': 2,
+  'Int after': 0,
+  'Int expectedVersion': 1,
+  'Boolean waitForCompletion': true,
+  'String title': 'Taken over',
+  'String content': QUESTION,
+  'String idempotencyKey': KEY,
+  'String tenant': 'acme',
+  'String email': 'member@acme.example',
+  'String password': 'not-the-password',
+  // No new tenant may be called so: an attack that got so far would still leave nothing behind.
+  'String slug': 'platform',
+  // Nor may anybody: whoever may invite in their own tenant gets no further than that.
+  'String name': ' ',
+  'Role roles': 'MEMBER',
+  'String token': 'pt.acme.not.a-token',
+  'String currentPassword': 'not-the-password',
+  'String newPassword': 'correct horse battery staple',
+  'String adminEmail': 'mallory@globex.example',
+  'String adminPassword': 'correct horse battery staple',
+  'String adminName': 'Mallory',
+  'String agentIds': 'support',
+  'String knowledgeBaseIds': 'KBSUPPORT1',
+  'String allowedOrigins': 'https://app.example',
+  'Int requestsPerMinute': 1,
+  'Int pointsPerMinute': 1,
+  'Int concurrentGenerations': 1,
+  'Float tokensPerDay': 1,
+  'Float tokensPerMonth': 1,
+  'Boolean enabled': true,
+  'Int conversationRetentionDays': 1,
+  'String timeZone': 'UTC',
+  'String modelId': 'a model',
+  'String url': 'no address at all',
+  'Int percentages': 0,
+  'String action': 'conversation.create',
+  'String resource': 'usage',
+  // None of these can be an issuer: even an operator would set nothing.
+  'String issuer': 'no address at all',
+  'String audiences': 'an audience',
+  'String value': 'a value',
+  'String userClaim': 'sub',
+  'String emailClaim': 'email',
+  'String nameClaim': 'name',
+  'String rolesClaim': 'groups',
+  'Role role': 'MEMBER',
+  'Role defaultRole': 'MEMBER',
+  'Boolean customClaimsAreReadOnly': true,
+  'String operationIds': 'no operation',
+  'String body': 'query Walk { agents { id } }',
+  'DateTime at': new Date(Date.now() + DAY_MS).toISOString(),
+  'DateTime expiresAt': new Date(Date.now() + DAY_MS).toISOString(),
+  'DateTime from': new Date(Date.now() - DAY_MS).toISOString(),
+  'DateTime to': new Date(Date.now() + DAY_MS).toISOString(),
+  'DateTime start': new Date(Date.now() - DAY_MS).toISOString(),
+  'DateTime end': new Date(Date.now() + DAY_MS).toISOString(),
+};
