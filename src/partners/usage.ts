@@ -9,6 +9,8 @@ import type { OperationCounts, OperationUsageStore } from './ports.ts';
 export const FLUSH_EVERY_MS = 5_000;
 /** Documents of their own that one key's counts name, in one process; more of them are counted together. */
 export const IMPROVISED_NAMED_MAX = 200;
+/** Keys of which it is known what they made up; beyond that the oldest begins anew. */
+const IMPROVISERS_MAX = 1_000;
 /** What those are called that are counted together. */
 export const OTHERS = { id: 'others', name: '' };
 /** Counts that may wait to be stored; beyond that, while the store is away, no more is counted. */
@@ -88,8 +90,11 @@ export function createOperationUsageRecorder(deps: OperationUsageDependencies): 
   /** Whoever sends documents of their own can make up as many as they like. */
   function named({ tenantId, keyId, operation, tolerated }: EndedOperation) {
     if (!tolerated) return operation;
-    const ids = improvised.get(`${tenantId} ${keyId}`) ?? new Set();
-    improvised.set(`${tenantId} ${keyId}`, ids);
+    const key = `${tenantId} ${keyId}`;
+    const ids = improvised.get(key) ?? new Set();
+    improvised.set(key, ids);
+    const [oldest = key] = improvised.keys();
+    if (improvised.size > IMPROVISERS_MAX) improvised.delete(oldest);
     if (ids.size >= IMPROVISED_NAMED_MAX && !ids.has(operation.id)) return OTHERS;
     ids.add(operation.id);
     return operation;
