@@ -143,7 +143,7 @@ export function createContextBinder(deps: BinderDependencies): ContextBinder {
       const sources: ExportSources = {
         usage: createUsageExport(reading.usageEvents),
         audit: createAuditExport(reading.audit),
-        tenant: createTenantExport({ tenant, data: reading, issuers }),
+        tenant: createTenantExport({ tenant, data: reading, issuers, clock }),
       };
       const exports = createExports({ scope, sources, links: exportLinks, addressOf: exportAddress });
       const audit = createAuditService(reading.audit, reading.cursors);

@@ -1,17 +1,22 @@
 import type { ConversationStore, MessageStore } from '../conversations/ports.ts';
 import type { ExportSource, OrderOf } from '../exports/model.ts';
 import type { IssuerService } from '../federation/service.ts';
+import type { Clock } from '../kernel/clock.ts';
 import { badInput } from '../kernel/errors.ts';
 import { PAGE_SIZE_MAX, type Page, type PageRequest } from '../kernel/page.ts';
 import { pieces } from '../kernel/pieces.ts';
 import type { OperationStore } from '../partners/ports.ts';
 import type { Tenant } from '../tenants/model.ts';
+import { DAY_MS } from '../usage/periods.ts';
+import type { UsageService } from '../usage/service.ts';
 import type { TenantData } from './bind-tenant.ts';
 
 /** Messages read at the same time: large ones are 400 KB each. */
 const MESSAGES_AT_ONCE = 20;
 /** Before the first day of any trail, and after the last one. */
 const [FIRST_DAY, LAST_DAY] = ['00000000', '99999999'];
+/** Days whose sums are read together. */
+const DAYS_AT_ONCE = 365;
 const LAST_MOMENT = Date.UTC(9999, 0);
 
 export interface TenantExportDependencies {
@@ -25,10 +30,12 @@ export interface TenantExportDependencies {
     | 'alerts'
     | 'conversations'
     | 'messages'
+    | 'usage'
     | 'usageEvents'
     | 'audit'
   >;
   readonly issuers: Pick<IssuerService, 'get'>;
+  readonly clock: Clock;
 }
 
 /** Everything of a list, page by page. */
@@ -67,10 +74,30 @@ async function* allOperations(store: OperationStore) {
   }
 }
 
+/** The sums of all days on which something was asked: they are kept for longer than their events. */
+async function* allDays(usage: Pick<UsageService, 'series'>, { createdAt }: Tenant, nowMs: number) {
+  const first = Math.floor(Date.parse(createdAt) / DAY_MS) * DAY_MS;
+  for (let from = first; from < nowMs; from += DAYS_AT_ONCE * DAY_MS) {
+    const end = new Date(Math.min(from + DAYS_AT_ONCE * DAY_MS, nowMs));
+    const points = await usage.series({ start: new Date(from), end, bucket: 'DAY', timeZone: 'UTC' });
+    yield* points.filter(({ turns }) => turns !== 0);
+  }
+}
+
 /** Everything a tenant owns, each with what it is; nothing secret, nor a hash of it. */
-async function* everything({ tenant, data, issuers }: TenantExportDependencies) {
-  const { userDirectory, apiKeys, operations, operationUsage, alerts, conversations, messages, usageEvents, audit } =
-    data;
+async function* everything({ tenant, data, issuers, clock }: TenantExportDependencies) {
+  const {
+    userDirectory,
+    apiKeys,
+    operations,
+    operationUsage,
+    alerts,
+    conversations,
+    messages,
+    usage,
+    usageEvents,
+    audit,
+  } = data;
   yield { type: 'tenant', data: tenant };
   yield { type: 'identityIssuers', data: await issuers.get() };
   yield { type: 'usageAlertSettings', data: await alerts.settings() };
@@ -89,6 +116,7 @@ async function* everything({ tenant, data, issuers }: TenantExportDependencies) 
   }
   const pageOfAlerts = (after: string | null) => alerts.list({ first: PAGE_SIZE_MAX, after });
   for await (const alert of all(pageOfAlerts)) yield { type: 'usageAlert', data: alert };
+  for await (const day of allDays(usage, tenant, clock.now())) yield { type: 'usageDay', data: day };
   for await (const { id, event } of usageEvents.ordered({ startMs: 0, endMs: LAST_MOMENT, after: null }))
     yield { type: 'usageEvent', data: { id, ...event } };
   for (const day of (await audit.days(FIRST_DAY, LAST_DAY)).toReversed())

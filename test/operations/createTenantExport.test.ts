@@ -74,7 +74,7 @@ describe('createTenantExport', () => {
     const lines = parse<Line>(answer.text);
     expect([...new Set(lines.map(({ type }) => type))]).toEqual([
       ...['tenant', 'identityIssuers', 'usageAlertSettings', 'user', 'apiKey', 'operation', 'conversation', 'message'],
-      ...['usageEvent', 'auditEntry'],
+      ...['usageDay', 'usageEvent', 'auditEntry'],
     ]);
     expect(ofType(lines, 'tenant')).toMatchObject([
       { id: 'acme', status: 'ACTIVE', agentIds: expect.any(Array) as unknown },
@@ -99,6 +99,7 @@ describe('createTenantExport', () => {
     ]);
     expect(messages[0]?.['content']).toBe(LARGE);
     expect(ofType(lines, 'usageEvent').filter(({ kind }) => kind === 'TURN')).toHaveLength(2);
+    expect(ofType(lines, 'usageDay').reduce((sum, { turns }) => sum + Number(turns), 0)).toBe(2);
     expect(ofType(lines, 'auditEntry').map(({ action }) => action)).toContain('user.invite');
     expect(ofType(lines, 'operation')).toContainEqual(expect.objectContaining({ name: 'Who', body: OPERATION }));
     for (const foreign of [FOREIGN, 'globex']) expect(answer.text.toLowerCase()).not.toContain(foreign.toLowerCase());
