@@ -133,7 +133,7 @@ async function createApi(options: AppOptions, checkReady: CheckReady) {
   const streamed = { ...account, subscriptions, renewed, contextOf };
   const sse = createSseServer(streamed);
   const http = await createHttpServer({ ...options, apollo, contextOf, sse, checkReady });
-  serveExports(http, { contextOf, renewed, binder: options.binder, links: options.exportLinks, log });
+  serveExports(http, { contextOf, renewed, binder: options.binder, links: options.exportLinks, clock, log });
   const { socketBacklogBytes, trustedProxies } = options;
   const ws = createWsServer({
     ...{ ...streamed, audit: options.binder.audit },

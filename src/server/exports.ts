@@ -4,6 +4,7 @@ import { caller, requireRole } from '../../directives/caller.ts';
 import type { ContextBinder, RequestContext, TenantServices } from '../context.ts';
 import { linkRefused, type ExportLinks } from '../exports/links.ts';
 import type { ExportKind, ExportOrder } from '../exports/model.ts';
+import type { Clock } from '../kernel/clock.ts';
 import { isOperator, type Role } from '../tenancy/principal.ts';
 import {
   askedExport,
@@ -16,6 +17,7 @@ import {
 import { formatError, isExpected, retryAfterSeconds, statusOf, withRequestId } from './format-error.ts';
 import { goneSignal, senderOf } from './http-request.ts';
 import { logUnexpected, type Logger } from './log.ts';
+import { startRechecks } from './rechecks.ts';
 import type { ContextBuilder, ContextRenewal } from './request-context.ts';
 
 /** The roles of `createUsageExport`: a link allows nothing that its maker may not do directly. */
@@ -28,6 +30,7 @@ export interface ExportsOptions {
   readonly renewed: ContextRenewal;
   readonly binder: ContextBinder;
   readonly links: ExportLinks;
+  readonly clock: Clock;
   readonly log: Logger;
   readonly stalledMs?: number;
 }
@@ -38,6 +41,8 @@ const pathOf = (kind: ExportKind): string => `/exports/${kind}`;
 
 /** What is asked for, and in whose tenant. */
 interface Order {
+  /** The request as its maker would have sent it. */
+  readonly as: RequestContext;
   readonly tenant: TenantServices;
   readonly order: ExportOrder;
   readonly after: string | null;
@@ -62,21 +67,39 @@ async function begun(pieces: AsyncIterable<string>): Promise<AsyncIterable<strin
  * rest by the id of the last row they have.
  */
 export function serveExports(app: FastifyInstance, options: ExportsOptions): void {
-  const { contextOf, renewed, binder, links, log, stalledMs = STALLED_MS } = options;
+  const { contextOf, renewed, binder, links, clock, log, stalledMs = STALLED_MS } = options;
+
+  /** What stands before every export, and goes on standing there while it is sent. */
+  async function enter(context: RequestContext): Promise<TenantServices> {
+    const principal = caller(context);
+    requireRole(principal, ROLES);
+    return binder.bindTenant(context, principal);
+  }
 
   /** By a link everything is as if its maker had asked, credentials or not: their session, their role, their tenant and its state count now. */
   async function orderOf(context: RequestContext, kind: ExportKind, asked: AskedExport): Promise<Order> {
     const { link, after } = asked;
     const grant = link === null ? null : links.open(link);
     if (grant && grant.order.kind !== kind) throw linkRefused();
-    const made = grant
-      ? await renewed({ ...context, identity: { principal: grant.scope.principal, fault: null } })
-      : context;
-    const principal = caller(made);
-    requireRole(principal, ROLES);
-    if (!grant) return { tenant: await binder.bindTenant(made, principal), order: asked.order(), after };
-    const namedTenant = isOperator(principal) ? grant.scope.tenantId : null;
-    return { tenant: await binder.bindTenant({ ...made, namedTenant }, principal), order: grant.order, after };
+    if (!grant) return { as: context, tenant: await enter(context), order: asked.order(), after };
+    const { tenantId, principal } = grant.scope;
+    const namedTenant = isOperator(principal) ? tenantId : null;
+    const as = await renewed({ ...context, namedTenant, identity: { principal, fault: null } });
+    return { as, tenant: await enter(as), order: grant.order, after };
+  }
+
+  /** A download may take longer than its token or its link is good for, but not longer than its maker may have it. */
+  function watch({ as, tenant }: Order, body: Readable) {
+    const principal = { ...tenant.scope.principal, expiresAt: Infinity };
+    const stop = startRechecks({ clock, log }, principal, async () => {
+      try {
+        await enter({ ...(await renewed({ ...as, identity: { principal, fault: null } })), event: true });
+      } catch (error) {
+        if (!isExpected(error)) throw error;
+        body.destroy(error as Error);
+      }
+    });
+    body.once('close', stop);
   }
 
   function refuse(context: RequestContext, reply: FastifyReply, error: unknown) {
@@ -100,9 +123,10 @@ export function serveExports(app: FastifyInstance, options: ExportsOptions): voi
   function logEnd(context: RequestContext, { tenant, order }: Order, body: Readable) {
     const { tenantId, principal } = tenant.scope;
     const { requestId, ipAddress } = context;
-    body.on('error', (error) => logUnexpected(log, context, error));
+    body.on('error', (error) => isExpected(error) || logUnexpected(log, context, error));
     body.on('close', () => {
-      const outcome = body.errored ? 'failed' : body.readableEnded ? 'sent' : 'left';
+      const failed = isExpected(body.errored) ? 'refused' : 'failed';
+      const outcome = body.errored ? failed : body.readableEnded ? 'sent' : 'left';
       log.info({ requestId, tenantId, userId: principal.userId, ipAddress, export: { ...order, outcome } }, 'export');
     });
   }
@@ -118,6 +142,7 @@ export function serveExports(app: FastifyInstance, options: ExportsOptions): voi
         const body = Readable.from(pieces, { highWaterMark: 1 });
         record(context, kind, made, null);
         logEnd(context, made, body);
+        watch(made, body);
         reply.raw.setTimeout(stalledMs, () => reply.raw.destroy());
         return reply
           .header('content-type', contentTypeOf(order, after))

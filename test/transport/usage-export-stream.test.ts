@@ -2,11 +2,13 @@ import { once } from 'node:events';
 import { fastify } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ContextBinder, RequestContext, TenantServices } from '../../src/context.ts';
-import { systemClock } from '../../src/kernel/clock.ts';
+import { systemClock, type Clock } from '../../src/kernel/clock.ts';
+import { AppError } from '../../src/kernel/errors.ts';
 import { serveExports } from '../../src/server/exports.ts';
 import { createExportLinks } from '../../src/exports/links.ts';
 import { OWN, principalOf } from '../support/bound-api.ts';
 import { captureLog } from '../support/log-capture.ts';
+import { createTestClock } from '../support/clock.ts';
 import { beginDownload, exportPath, type Download } from '../support/download.ts';
 import { startManyEvents } from '../support/many-events.ts';
 import { startOwnStorage } from '../support/own-storage.ts';
@@ -193,32 +195,76 @@ it('a server that stops cuts off the download that nobody reads, and stops', asy
   expect(await ended).toBe(false); // the client can tell
 });
 
-it('a client that takes nothing for too long is given up, and what was read for it is let go', async () => {
+it('a download ends within 30 s of its maker’s session', async () => {
+  const clock = createTestClock();
+  const world = await startWorld({ config: config(), clock });
+  const admin = await world.signIn('acme', 'admin@acme.example');
+  const { response } = await beginDownload(world.url + exportPath(some.period), admin.headers);
+  await once(response, 'readable');
+  const ended = new Promise<boolean>((resolve) => response.on('close', () => resolve(response.complete)));
+  await world.nobody.run('mutation($token: String!) { signOut(refreshToken: $token) }', { token: admin.refreshToken });
+  await clock.advance(30_000);
+  response.resume();
+  expect(await ended).toBe(false); // the client can tell
+  await world.stop();
+});
+
+/** Serves an export without an end to somebody of `OWN`, and says what becomes of it. */
+async function serveEndless({
+  clock = systemClock,
+  stalledMs = 120_000,
+  expiresAt = Infinity,
+}: {
+  clock?: Clock;
+  stalledMs?: number;
+  expiresAt?: number;
+}) {
   const { log, lines } = captureLog();
   const http = fastify();
-  let ended = false;
+  const state = { ended: false, refusal: null as AppError | null };
   async function* endless() {
     try {
       for (;;) yield await Promise.resolve('x'.repeat(MB));
     } finally {
-      ended = true;
+      state.ended = true;
     }
   }
-  const principal = principalOf();
+  const principal = principalOf('TENANT_ADMIN', expiresAt);
   const tenant = { scope: { tenantId: OWN, principal }, exports: { text: endless } } as unknown as TenantServices;
   serveExports(http, {
     contextOf: () => Promise.resolve({ requestId: 'stalled', identity: { principal, fault: null } } as RequestContext),
     renewed: (context) => Promise.resolve(context),
-    binder: { audit: () => {}, bindTenant: () => Promise.resolve(tenant) } as unknown as ContextBinder,
+    binder: {
+      audit: () => {},
+      bindTenant: () => (state.refusal ? Promise.reject(state.refusal) : Promise.resolve(tenant)),
+    } as unknown as ContextBinder,
     links: createExportLinks('a secret of the tests, long enough for it', systemClock),
-    log,
-    stalledMs: 300,
+    ...{ clock, log, stalledMs },
   });
   const url = await http.listen({ host: '127.0.0.1', port: 0 });
   const { response, leave } = await beginDownload(url + exportPath(some.period));
   await once(response, 'readable');
-  await vi.waitFor(() => expect(ended).toBe(true), 5_000);
-  expect(lines.find(({ msg }) => msg === 'export')).toMatchObject({ tenantId: OWN, export: { outcome: 'left' } });
-  leave();
-  await http.close();
+  const close = () => (leave(), http.close());
+  return { state, close, outcome: () => lines.find(({ msg }) => msg === 'export') };
+}
+
+it('a download may outlast its token, but not the use of its tenant', async () => {
+  const clock = createTestClock();
+  const { state, close, outcome } = await serveEndless({ clock, expiresAt: clock.now() + 1_000 });
+  await clock.advance(60_000);
+  expect(state.ended).toBe(false);
+  state.refusal = new AppError('TENANT_SUSPENDED', 'This tenant is suspended.');
+  await clock.advance(5_000);
+  await vi.waitFor(() => expect(outcome()).toMatchObject({ tenantId: OWN, export: { outcome: 'refused' } }));
+  expect(state.ended).toBe(true);
+  await clock.advance(5_000);
+  expect(clock.pending()).toBe(0);
+  await close();
+});
+
+it('a client that takes nothing for too long is given up, and what was read for it is let go', async () => {
+  const { state, close, outcome } = await serveEndless({ stalledMs: 300 });
+  await vi.waitFor(() => expect(state.ended).toBe(true), 5_000);
+  expect(outcome()).toMatchObject({ tenantId: OWN, export: { outcome: 'left' } });
+  await close();
 });
