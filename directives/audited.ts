@@ -1,9 +1,10 @@
 import type { GraphQLFieldResolver, GraphQLSchema } from 'graphql';
 import type { AuditedAct, ContextBinder, RequestContext } from '../src/context.ts';
 import { AppError, type ErrorCode } from '../src/kernel/errors.ts';
-import { isOperator, type Principal } from '../src/tenancy/principal.ts';
+import { isOperator, type Actor } from '../src/tenancy/principal.ts';
 import { isPromise, type Field } from './access.ts';
 import { auditedOf, valueAt, type Audited, type Call } from './audit-paths.ts';
+import type { Proofs } from './proofs.ts';
 import type { TenantBinding } from './tenantScoped.ts';
 
 type Resolve = GraphQLFieldResolver<unknown, RequestContext>;
@@ -45,14 +46,17 @@ function detailOf(value: unknown): string | number | boolean | null | undefined 
 }
 
 /** Who a call showed to be calling: signing in is what tells. */
-const signedIn = (result: unknown): Principal | null =>
-  (result as { readonly principal?: Principal } | null | undefined)?.principal ?? null;
+const signedIn = (result: unknown): Actor | null =>
+  (result as { readonly principal?: Actor } | null | undefined)?.principal ?? null;
+
+/** What is sent without proof, and did nothing, is no success: it can be sent without end, in anybody's name. */
+const unproved = () => new AppError('UNAUTHENTICATED', 'What was sent proves nothing.');
 
 /**
  * `@audited`: every mutation is recorded, however it ends; of everything else, what a caller was denied, and what an operator did
  * inside a tenant. It stands around the other directives, so that what they refuse is recorded too. The answer does not wait for it.
  */
-export function createAuditing({ audit }: ContextBinder, { bound, entered }: TenantBinding) {
+export function createAuditing({ audit }: ContextBinder, { bound, entered }: TenantBinding, proofs: Proofs) {
   return (schema: GraphQLSchema, field: Field, typeName: string, fieldName: string) => {
     const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
     const isRoot = roots.some((type) => type?.name === typeName);
@@ -60,13 +64,17 @@ export function createAuditing({ audit }: ContextBinder, { bound, entered }: Ten
     const action = audited?.action ?? `${isRoot ? '' : 'query.'}${typeName.toLowerCase()}.${fieldName}`;
 
     function record(context: RequestContext, call: Call, error: unknown) {
-      const tenant = bound(context)?.tenant ?? null;
-      const principal = signedIn(call.result) ?? context.identity.principal;
+      const about = audited ? aboutCall(audited, call) : { resource: 'tenant', details: {}, named: null };
+      // What a call with `@public` sends says by itself who is calling, and where: no matter as whom, and in which tenant, the rest is sent.
+      const byItself = about.named !== null;
+      const tenant = byItself ? null : (bound(context)?.tenant ?? null);
+      const proved = signedIn(call.result) ?? proofs.take(context);
+      const principal = byItself ? proved : (proved ?? context.identity.principal);
       const acting = tenant !== null && principal !== null && isOperator(principal);
       // An event was recorded when its subscription was opened.
       if (!audited && !isDenial(error) && !(acting && !context.event)) return;
-      const about = audited ? aboutCall(audited, call) : { resource: 'tenant', details: {}, named: null };
-      audit(context, { action, principal, tenantId: tenant?.scope.tenantId ?? null, error, ...about });
+      const failure = byItself && principal === null ? (error ?? unproved()) : error;
+      audit(context, { action, principal, tenantId: tenant?.scope.tenantId ?? null, error: failure, ...about });
     }
 
     return (run: Resolve): Resolve =>

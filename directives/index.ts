@@ -5,6 +5,7 @@ import { chain, type Access, type Field } from './access.ts';
 import { createAuditing } from './audited.ts';
 import { hasRole } from './hasRole.ts';
 import { policyFaults } from './policy.ts';
+import { createProofs } from './proofs.ts';
 import { publicAccess } from './public.ts';
 import { checkOwner, yieldsOwned } from './tenantOwned.ts';
 import { createTenantBinding } from './tenantScoped.ts';
@@ -30,9 +31,10 @@ export function applyDirectives(schema: GraphQLSchema, binder: ContextBinder): G
   if (faults.length > 0) throw new Error(`The schema breaks the isolation policy:\n- ${faults.join('\n- ')}`);
 
   const binding = createTenantBinding(binder);
-  const auditing = createAuditing(binder, binding);
+  const proofs = createProofs();
+  const auditing = createAuditing(binder, binding, proofs);
   // Roles first: they cost no read, and a caller without the role learns nothing of the tenant.
-  const directives = [publicAccess(binder), hasRole(binder), binding.directive];
+  const directives = [publicAccess(binder, proofs), hasRole(binder), binding.directive];
 
   function accessOf(field: Field, typeName: string): Access | null {
     const steps = directives.flatMap((directive) => directive(schema, field, typeName) ?? []);

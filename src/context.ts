@@ -15,7 +15,7 @@ import type { IssuerService } from './federation/service.ts';
 import type { ParkedWork } from './parked/model.ts';
 import type { ApiKeyService } from './partners/api-keys.ts';
 import type { OperationService } from './partners/publishing.ts';
-import type { Principal } from './tenancy/principal.ts';
+import type { Actor, Principal } from './tenancy/principal.ts';
 import type { TenantScope } from './tenancy/scope.ts';
 import type { TenantId } from './tenancy/tenant-id.ts';
 import type { TenantConfiguration } from './tenants/configuration.ts';
@@ -69,6 +69,8 @@ export type Public<C> = C & {
   readonly passwords: Pick<PasswordService, 'accept'>;
   /** The tenant somebody who has just signed in belongs to; null for an operator. */
   readonly tenantOf: (principal: Principal) => Promise<Tenant | null>;
+  /** Tells the audit trail whom the call showed to be calling, where its answer does not: null where it showed nobody. */
+  readonly proved: (actor: Actor | null) => void;
 };
 
 /** What a field with `@hasRole` gets besides. */
@@ -112,7 +114,7 @@ export interface AuditedAct {
   readonly resource: string;
   readonly details: AuditDetails;
   /** Who acted, as far as it is proved. */
-  readonly principal: Principal | null;
+  readonly principal: Actor | null;
   /** The tenant it was done in; null where none was entered. */
   readonly tenantId: TenantId | null;
   /** What a caller who proves nothing says their tenant is: its slug, or a refresh token. */

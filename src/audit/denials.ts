@@ -8,7 +8,7 @@ const WINDOW_MS = 60_000;
 /** Why a call may have been refused before it cost its caller anything: what can be sent without end. */
 const FREE: readonly unknown[] = [
   ...['UNAUTHENTICATED', 'FORBIDDEN', 'TENANT_REQUIRED', 'TENANT_INVALID', 'TENANT_SUSPENDED', 'RATE_LIMITED'],
-  ...['PERSISTED_OPERATION_REQUIRED', 'PERSISTED_OPERATION_NOT_FOUND'],
+  ...['ORIGIN_NOT_ALLOWED', 'PERSISTED_OPERATION_REQUIRED', 'PERSISTED_OPERATION_NOT_FOUND'],
 ];
 
 /**

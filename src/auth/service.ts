@@ -1,5 +1,6 @@
 import type { Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
+import type { Actor } from '../tenancy/principal.ts';
 import { tooManyAttempts } from './attempts.ts';
 import type { SignedInSession } from './model.ts';
 import type { Credentials, PasswordCheck } from './password-check.ts';
@@ -18,10 +19,10 @@ export interface AuthService {
    * @throws RATE_LIMITED with `retryAfterMs` for an address that presented too many tokens that were not good.
    */
   refresh(refreshToken: string, origin: Origin): Promise<SignedInSession>;
-  /** Ends the session of this token. */
-  signOut(refreshToken: string): Promise<void>;
-  /** Ends every session of the user whose token this is. */
-  signOutEverywhere(refreshToken: string): Promise<void>;
+  /** Ends the session of this token. Resolves with whose it was; null for a token that proves nothing. */
+  signOut(refreshToken: string): Promise<Actor | null>;
+  /** Ends every session of the user whose token this is, and resolves likewise. */
+  signOutEverywhere(refreshToken: string): Promise<Actor | null>;
 }
 
 export interface AuthDependencies {

@@ -1,6 +1,6 @@
 import { elapsedSince, isoTime, type Clock } from '../kernel/clock.ts';
 import { ulid } from '../kernel/ids.ts';
-import { isOperator } from '../tenancy/principal.ts';
+import { isOperator, type Actor } from '../tenancy/principal.ts';
 import { hashOfSecret, newSecret } from '../tenancy/secret.ts';
 import { PLATFORM, type TenantId } from '../tenancy/tenant-id.ts';
 import type { Account, SignedInSession } from './model.ts';
@@ -14,10 +14,10 @@ export interface Sessions {
   begin(known: KnownAccount, startedAt: number): Promise<SignedInSession>;
   /** The next tokens of a session, with the account's roles as they are now; null for a token that is not good. One that was used before ends its session. */
   renew(refreshToken: string, origin: Origin): Promise<SignedInSession | null>;
-  /** Ends the session of this token. */
-  end(refreshToken: string): Promise<void>;
-  /** Ends every session of the user whose token this is. */
-  endAll(refreshToken: string): Promise<void>;
+  /** Ends the session of this token. Resolves with whose it was; null for a token that proves nothing. */
+  end(refreshToken: string): Promise<Actor | null>;
+  /** Ends every session of the user whose token this is, and resolves likewise. */
+  endAll(refreshToken: string): Promise<Actor | null>;
 }
 
 export interface SessionsDependencies {
@@ -30,6 +30,10 @@ export interface SessionsDependencies {
   readonly clock: Clock;
   readonly refreshTtlMs: number;
 }
+
+/** Whose session it is. */
+const actorOf = ({ home, userId }: NamedSession): Actor =>
+  home === PLATFORM ? { userId, tenantId: null, roles: ['PLATFORM_OPERATOR'] } : { userId, tenantId: home, roles: [] };
 
 export function createSessions(deps: SessionsDependencies): Sessions {
   const { sessionsOf, isOpen, tokens, meter, log, clock, refreshTtlMs } = deps;
@@ -94,11 +98,13 @@ export function createSessions(deps: SessionsDependencies): Sessions {
     async end(refreshToken) {
       const session = await proven(refreshToken);
       if (session) await sessionsOf(session.home).remove(session.userId, session.sessionId);
+      return session && actorOf(session);
     },
 
     async endAll(refreshToken) {
       const session = await proven(refreshToken);
       if (session) await sessionsOf(session.home).removeAll(session.userId);
+      return session && actorOf(session);
     },
   };
 }

@@ -49,7 +49,11 @@ export interface Principal {
 export const signInOf = ({ credential }: Principal): string | null =>
   'sessionId' in credential ? credential.sessionId : null;
 
-export const isOperator = (principal: Principal): boolean => principal.roles.includes('PLATFORM_OPERATOR');
+/** Who did something, as far as a record of it needs to know. */
+export type Actor = Pick<Principal, 'userId' | 'tenantId' | 'roles'>;
+
+export const isOperator = (principal: Pick<Principal, 'roles'>): boolean =>
+  principal.roles.includes('PLATFORM_OPERATOR');
 
 /** The one answer to every access token that does not, or no longer, prove who is calling: which check failed is nobody's business but ours. */
 export const tokenRefused = (options?: ErrorOptions): AppError =>

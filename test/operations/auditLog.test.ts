@@ -184,3 +184,44 @@ it('an answer waits for none of it: of an operation’s requests none is to the 
   expect(requests.filter(({ table }) => table.endsWith('audit'))).toEqual([]);
   expect(sent() - before).toBe(1); // the entry itself
 });
+
+describe('what somebody sends to prove who they are', () => {
+  const SIGN_OUT = 'mutation($token: String!) { signOut(refreshToken: $token) }';
+  const since = async (tenantId: typeof ACME, before: number) => {
+    await world.product.recorded();
+    return (await trailOf(storage.db.audit, tenantId)).slice(before);
+  };
+
+  it('is recorded in the tenant it names, whoever else they are, and wherever else they go with the same request', async () => {
+    const before = (await since(ACME, 0)).length;
+    const query = `mutation($signIn: SignInInput!, $new: CreateConversationInput!) {
+      createConversation(input: $new) { conversation { id } }
+      signIn(input: $signIn) { accessToken }
+    }`;
+    const signIn = { tenant: 'acme', email: 'admin@acme.example', password: 'not what it is' };
+    await world.globex.member.run(query, { signIn, new: { title: 'Ours' } });
+    expect((await since(ACME, before)).map((entry) => [entry.actorId, ...brief(entry)])).toEqual([
+      [null, 'session.signIn', 'session', 'FAILURE', 'UNAUTHENTICATED'],
+    ]);
+  });
+
+  it('says who signed out, by the token that they had', async () => {
+    const { id, refreshToken } = await world.signIn('acme', 'member@acme.example');
+    const before = (await since(ACME, 0)).length;
+    await world.globex.member.run(SIGN_OUT, { token: refreshToken });
+    expect((await since(ACME, before)).map((entry) => [entry.actorId, ...brief(entry)])).toEqual([
+      [id, 'session.signOut', 'session', 'SUCCESS', null],
+    ]);
+  });
+
+  it('and proves nothing is a failure: a flood of it fills no trail', async () => {
+    const before = (await since(ACME, 0)).length;
+    const fields = Array.from({ length: 50 }, (_, n) => `f${n}: signOut(refreshToken: $token)`);
+    await world.nobody.run(`mutation($token: String!) { ${fields.join(' ')} }`, { token: 'rt.acme.nothing' });
+    const entries = await since(ACME, before);
+    expect(entries.length).toBeLessThanOrEqual(20);
+    expect(new Set(entries.map((entry) => JSON.stringify(brief(entry))))).toEqual(
+      new Set([JSON.stringify(['session.signOut', 'session', 'FAILURE', 'UNAUTHENTICATED'])]),
+    );
+  });
+});

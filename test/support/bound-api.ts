@@ -78,8 +78,8 @@ export async function startBoundApi({
     auth: {
       signIn: () => Promise.reject(new Error('nobody signs in here')),
       refresh: () => Promise.reject(new Error('nobody signs in here')),
-      signOut: () => Promise.resolve(),
-      signOutEverywhere: () => Promise.resolve(),
+      signOut: () => Promise.resolve(null),
+      signOutEverywhere: () => Promise.resolve(null),
     },
     audit: () => {},
     passwords: {
