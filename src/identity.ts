@@ -47,7 +47,7 @@ export async function assembleIdentity(deps: IdentityDependencies) {
   const sessions = createSessions({ sessionsOf, isOpen, tokens, meter, log, clock, refreshTtlMs });
   const passwords = createPasswordService({
     passwordsOf: (home) => db.forTenant(home).passwords,
-    ...{ sessionsOf, checkPassword, sessions, attempts, hasher, clock },
+    ...{ sessionsOf, isOpen, checkPassword, sessions, attempts, hasher, clock },
   });
 
   const check = createIssuerKeys({ loopback: config.storage.kind === 'embedded', clock, log });

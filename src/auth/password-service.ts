@@ -32,6 +32,8 @@ export interface PasswordService {
 export interface PasswordDependencies {
   readonly passwordsOf: (home: TenantId) => PasswordStore;
   readonly sessionsOf: (home: TenantId) => Pick<SessionStore, 'removeAll'>;
+  /** Whether anybody may be signed in there. */
+  readonly isOpen: (home: TenantId) => Promise<boolean>;
   readonly checkPassword: PasswordCheck;
   readonly sessions: Pick<Sessions, 'begin'>;
   readonly attempts: AttemptLimiter;
@@ -40,13 +42,14 @@ export interface PasswordDependencies {
 }
 
 export function createPasswordService(deps: PasswordDependencies): PasswordService {
-  const { passwordsOf, sessionsOf, checkPassword, sessions, attempts, hasher, clock } = deps;
+  const { passwordsOf, sessionsOf, isOpen, checkPassword, sessions, attempts, hasher, clock } = deps;
 
   /** Whose token this is, and what they are called; null for a token that is not good. */
   async function holderOf(token: string) {
     const parsed = parsePasswordToken(token);
     const waiting = parsed && (await passwordsOf(parsed.home).waiting(parsed.userId));
-    return parsed && waiting && isGood(waiting.token, parsed, clock.now()) ? { ...parsed, ...waiting } : null;
+    const good = waiting !== null && parsed !== null && isGood(waiting.token, parsed, clock.now());
+    return good && (await isOpen(parsed.home)) ? { ...parsed, ...waiting } : null;
   }
 
   /** Stores a password in exchange for a token; null where the token is not good. */
@@ -80,7 +83,8 @@ export function createPasswordService(deps: PasswordDependencies): PasswordServi
       const startedAt = clock.now();
       const passwords = passwordsOf(tenant);
       const account = await passwords.get(principal.userId);
-      if (!account) throw new AppError('NOT_FOUND', 'There is no password of yours here: it is your issuer’s to change.');
+      if (!account)
+        throw new AppError('NOT_FOUND', 'There is no password of yours here: it is your issuer’s to change.');
       const { userId, name, email, passwordHash: before } = account;
       await checkPassword({ tenant, email, password: currentPassword }, origin).catch((error: unknown) => {
         // The caller is signed in: what they typed is wrong, not who they are.

@@ -1,6 +1,7 @@
 import { pino, type Logger } from 'pino';
 import type { RequestContext } from '../context.ts';
 import { AppError } from '../kernel/errors.ts';
+import { parseTenantId } from '../tenancy/tenant-id.ts';
 import type { RunAs } from './operations/documents.ts';
 
 export type { Logger } from 'pino';
@@ -40,7 +41,8 @@ export const createOperationLog =
     log.info(
       {
         requestId: context.requestId,
-        tenantId: principal?.tenantId ?? context.namedTenant,
+        // What can be no tenant's name is any text, of any length.
+        tenantId: principal?.tenantId ?? parseTenantId(context.namedTenant ?? ''),
         userId: principal?.userId ?? null,
         ipAddress: context.ipAddress,
         operation: { ...operation, ...(runAs?.published && { name: runAs.published.name, id: runAs.published.id }) },

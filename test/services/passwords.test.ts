@@ -38,7 +38,8 @@ async function open() {
   const administration = createUserAdministration({ scope, directory: userDirectory, sessions, clock });
   const accountsOf = (home: TenantId) => db.forTenant(home).users;
   const sessionsOf = (home: TenantId) => db.forTenant(home).sessions;
-  const isOpen = () => Promise.resolve(true);
+  const closed = new Set<TenantId>();
+  const isOpen = (home: TenantId) => Promise.resolve(!closed.has(home));
   const attempts = createAttemptLimiter(createMemoryAttemptCounters());
   const metered: { readonly id: string; readonly userId: string }[] = [];
   const checkPassword = createPasswordCheck({ accountsOf, isOpen, hasher, attempts, clock });
@@ -56,7 +57,7 @@ async function open() {
   });
   const service = createPasswordService({
     passwordsOf: (home) => db.forTenant(home).passwords,
-    ...{ sessionsOf, checkPassword, sessions: begun, attempts, hasher, clock },
+    ...{ sessionsOf, isOpen, checkPassword, sessions: begun, attempts, hasher, clock },
   });
   const origin = { ipAddress: '192.0.2.1', userAgent: null };
   const passwords = {
@@ -72,7 +73,7 @@ async function open() {
   }
   const own = { tenantId, principal: { ...principalOf('MEMBER'), userId: user.id, name: 'Mia' } };
   const opened = { clock, db, tenantId, users, administration, passwords, metered, begun, checkPassword, origin };
-  return { ...opened, sessions, user, token, beginSession, own };
+  return { ...opened, sessions, user, token, beginSession, own, closed };
 }
 
 type Opened = Awaited<ReturnType<typeof open>>;
@@ -133,6 +134,13 @@ describe('choosing a password with a token', () => {
     expect(await isSignedIn()).toBe(false);
     expect((await users.findByEmail(user.email!))?.passwordHash).toBe(`hash of ${OTHER}`);
   });
+});
+
+it('a token lets nobody into a tenant that is being removed', async () => {
+  const { passwords, token, tenantId, closed, users, user } = await open();
+  closed.add(tenantId);
+  await expect(passwords.accept({ token, password: PASSWORD })).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+  expect(await users.get(user.id)).toBeNull();
 });
 
 describe('an operator of the platform', () => {

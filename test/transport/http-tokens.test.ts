@@ -78,6 +78,10 @@ const ATTACKS: Readonly<Record<string, () => Promise<string> | string>> = {
   'another audience': () => forge({ claims: { aud: 'another-api' } }),
   'no audience': () => forge({ claims: { aud: undefined } }),
   'another issuer': () => forge({ claims: { iss: 'https://evil.example' } }),
+  'an issuer that is no text': () =>
+    `${real().split('.')[0]}.${encode({ ...claims(), iss: 1 })}.${real().split('.')[2]}`,
+  'an issuer that is an object': () =>
+    `${real().split('.')[0]}.${encode({ ...claims(), iss: { length: 1 } })}.${real().split('.')[2]}`,
   'another type of token': () => forge({ header: { typ: 'JWT' } }),
   'no type': () => forge({ header: { typ: undefined } }),
   'no expiry': () => forge({ claims: { exp: undefined } }),

@@ -35,7 +35,8 @@ export function createExternalTokens({
   return {
     issuerOf(token) {
       try {
-        return decodeJwt(token).iss ?? null;
+        const { iss } = decodeJwt<{ readonly iss?: unknown }>(token);
+        return typeof iss === 'string' ? iss : null;
       } catch {
         return null;
       }
