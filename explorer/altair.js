@@ -71,8 +71,8 @@ function showBar(live, onSignOut) {
 
 /** @param {LiveSession} live */
 async function copyToken(live) {
-  const { authorization = '' } = await live.headers();
-  await navigator.clipboard.writeText(authorization.replace('Bearer ', ''));
+  await live.headers(); // renewed, if it is time
+  await navigator.clipboard.writeText(live.session.accessToken);
   element('bar-said').textContent = 'Copied';
   setTimeout(() => (element('bar-said').textContent = ''), 2_000);
 }

@@ -1,7 +1,7 @@
 // Puts the session into what Altair sends. Altair itself, what it stores, and the scripts people write in it only ever see the
 // placeholder; the token takes its place as the request leaves for this API, and for nowhere else.
 
-import { ApiError, leave, renew } from './session.js';
+import { ApiError, credential, leave, renew } from './session.js';
 
 /** @typedef {import('./session.js').Session} Session */
 
@@ -23,7 +23,7 @@ export class LiveSession {
   async headers() {
     if (this.session.renewAt !== null && Date.now() >= this.session.renewAt) await this.#renew();
     const { accessToken, actingIn } = this.session;
-    return { authorization: `Bearer ${accessToken}`, ...(actingIn !== '' && { 'x-tenant-id': actingIn }) };
+    return { ...credential(accessToken), ...(actingIn !== '' && { 'x-tenant-id': actingIn }) };
   }
 
   #schedule() {
@@ -61,7 +61,7 @@ export function sendAs(live) {
     const given = new Headers(init?.headers ?? (input instanceof Request ? input.headers : {}));
     if (!isApi(address) || given.get('authorization') !== PLACEHOLDER) return browserFetch(input, init);
     // A tenant that stands in the tab's own headers goes before the one chosen for the page.
-    const headers = { ...(await live.headers()), ...Object.fromEntries(withoutPlaceholder(given)) };
+    const headers = { ...(await live.headers()), ...withoutPlaceholder(Object.fromEntries(given)) };
     return browserFetch(input, { ...init, headers });
   };
 
@@ -72,15 +72,16 @@ export function sendAs(live) {
       const message = isApi(new URL(this.url)) ? initMessage(data) : null;
       if (message === null) return super.send(data);
       live.headers().then(
-        (headers) => super.send(JSON.stringify({ ...message, payload: { ...message.payload, ...headers } })),
+        (headers) =>
+          super.send(JSON.stringify({ ...message, payload: { ...withoutPlaceholder(message.payload), ...headers } })),
         () => this.close(),
       );
     }
   };
 }
 
-/** @param {Headers} headers */
-const withoutPlaceholder = (headers) => [...headers].filter(([name]) => name !== 'authorization');
+/** An API key takes the place of the whole header. @template T @param {Record<string, T>} headers @returns {Record<string, T>} */
+const withoutPlaceholder = ({ authorization: _, ...headers }) => headers;
 
 /**
  * The `connection_init` of graphql-transport-ws, where it asks for the session; null for anything else.

@@ -4,7 +4,7 @@
 /**
  * @typedef {{ name: string, email: string | null, roles: string[], tenant: { slug: string } | null, id: string }} Viewer
  * @typedef {object} Session
- * @property {string} accessToken
+ * @property {string} accessToken Or an API key.
  * @property {number | null} endsAt When the access token ends, by this machine's clock; null where nobody said.
  * @property {number | null} renewAt When to renew it; null where there is no refresh token.
  * @property {string | null} refreshToken
@@ -33,6 +33,10 @@ export class ApiError extends Error {
   }
 }
 
+/** The headers that say whose request it is. An API key is known by how it begins. @param {string} token @returns {Record<string, string>} */
+export const credential = (token) =>
+  token.startsWith('ak_') ? { 'x-api-key': token } : { authorization: `Bearer ${token}` };
+
 const send = globalThis.fetch.bind(globalThis); // as the browser made it, whatever is done to it later
 
 /**
@@ -45,7 +49,7 @@ async function call(query, variables, token = null) {
   /** @type {any} */
   let answer;
   try {
-    const headers = { 'content-type': 'application/json', ...(token !== null && { authorization: `Bearer ${token}` }) };
+    const headers = { 'content-type': 'application/json', ...(token !== null && credential(token)) };
     response = await send(ADDRESS, { method: 'POST', headers, body: JSON.stringify({ query, variables }) });
     answer = await response.json();
   } catch {

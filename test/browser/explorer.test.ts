@@ -1,5 +1,6 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { demoApiKey } from '../../src/local/demo-data.ts';
 import { startWorld, type World } from '../support/world.ts';
 import { CHROMIUM, CHROMIUM_REQUIRED, launchChromium } from './chromium.ts';
 
@@ -241,6 +242,35 @@ describe.skipIf(CHROMIUM === null && !CHROMIUM_REQUIRED)('the explorer, in Chrom
         'x-tenant-id': 'globex',
         authorization: `Bearer ${world.operator.token}`,
       });
+      await other.context().close();
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    'takes the API key of a partner, over HTTP and over a socket',
+    async () => {
+      const key = demoApiKey('acme', 'demo-demo-demo').text;
+      const other = await newPage();
+      await visit(other, '/explorer/sign-in');
+      await other.getByText('Use an access token').click();
+      await other.getByLabel('Token or key').fill(key);
+      await other.keyboard.press('Enter');
+      await sendButton(other).waitFor();
+      expect(await other.locator('#bar').innerText()).toContain('An API key'); // it may not ask who it is
+      const sent = other.waitForRequest((request) => request.url().endsWith('/graphql'));
+      await sendButton(other).click();
+      expect((await sent).headers()).toMatchObject({ 'x-api-key': key });
+      expect((await sent).headers()).not.toHaveProperty('authorization');
+      await other.locator('app-query-result:visible').getByText('PERSISTED_OPERATION_REQUIRED').waitFor();
+      // As Altair opens one: with the placeholder.
+      const first = await other.evaluate(`new Promise((resolve) => {
+        const socket = new WebSocket(location.origin.replace('http', 'ws') + '/graphql', 'graphql-transport-ws');
+        socket.onmessage = ({ data }) => resolve(data);
+        socket.onclose = ({ code }) => resolve(code);
+        socket.onopen = () => socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: 'Bearer SESSION' } }));
+      })`);
+      expect(first).toBe('{"type":"connection_ack"}');
       await other.context().close();
     },
     PATIENCE_MS,
