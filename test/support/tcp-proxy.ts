@@ -11,6 +11,8 @@ export interface TcpProxy {
   idle(): Promise<void>;
   /** The next connections are each cut when they have carried so many bytes of answers, be it in the middle of a frame. */
   cutAfter(...bytes: number[]): void;
+  /** Cuts every connection there is. */
+  cut(): void;
   /** Carries nothing more on the connections there are, and closes none. */
   freeze(): void;
   /** Cuts the connection that carries the next answer, in place of the answer. */
@@ -62,6 +64,7 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       for (const socket of open) if (!socket.closed) await once(socket, 'close');
     },
     cutAfter: (...bytes) => void (limits = bytes),
+    cut: () => open.forEach((socket) => socket.destroy()),
     freeze: () => open.forEach((socket) => frozen.add(socket)),
     loseNextAnswer: () => void (losing = true),
     async close() {
