@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { createSign } from './audit/chain.ts';
+import { recordAlone } from './audit/closed-trails.ts';
 import { dayOf } from './audit/model.ts';
 import { verifyTrail } from './audit/verifying.ts';
 import { createDynamoDb } from './adapters/dynamodb/index.ts';
@@ -11,7 +12,7 @@ import { checkEmail, checkName } from './tenancy/names.ts';
 import { parseTenantId, PLATFORM } from './tenancy/tenant-id.ts';
 import { reconcile } from './usage/closing.ts';
 import { DAY_MS } from './usage/periods.ts';
-import { inviteOperator as handOut } from './users/operators.ts';
+import { enableOperator, inviteOperator as handOut } from './users/operators.ts';
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -91,11 +92,39 @@ export async function inviteOperator(
   const { values } = parseArgs({ args: [...args], options: { email: { type: 'string' }, name: { type: 'string' } } });
   const email = checkEmail(values.email ?? '', '--email');
   const name = checkName(values.name ?? email, '--name');
-  const { db, engine } = await openStorage(config, surroundings);
+  const { clock } = surroundings;
+  const { db, engine, secrets } = await openStorage(config, surroundings);
   try {
     const { userDirectory } = db.forTenant(PLATFORM);
-    const { token, expiresAt } = await handOut(userDirectory, { name, email }, surroundings.clock);
+    const { id, token, expiresAt } = await handOut(userDirectory, { name, email }, clock);
+    const record = recordAlone(db.audit, createSign(secrets.cursorSecret), clock);
+    await record({ action: 'operator.invite', resource: `user/${id}`, details: {} });
     say(`A token for ${email}, good once and until ${expiresAt}:\n${token}`);
+  } finally {
+    db.close();
+    await engine.close();
+  }
+}
+
+/**
+ * `npm run operators:disable -- --email ADDRESS`, and `operators:enable`: ends the sessions of an operator and keeps them out, or lets them
+ * sign in again. It holds within 30 s. With the embedded engine, stop the server first.
+ */
+export async function setOperator(
+  config: Config,
+  surroundings: Surroundings,
+  args: readonly string[],
+  enabled: boolean,
+): Promise<void> {
+  const { values } = parseArgs({ args: [...args], options: { email: { type: 'string' } } });
+  const email = checkEmail(values.email ?? '', '--email');
+  const { db, engine, secrets } = await openStorage(config, surroundings);
+  try {
+    const { userDirectory: directory, sessions } = db.forTenant(PLATFORM);
+    const { id, status } = await enableOperator({ directory, sessions }, email, enabled);
+    const record = recordAlone(db.audit, createSign(secrets.cursorSecret), surroundings.clock);
+    await record({ action: enabled ? 'operator.enable' : 'operator.disable', resource: `user/${id}`, details: {} });
+    say(`${email} is ${status}.`);
   } finally {
     db.close();
     await engine.close();

@@ -27,6 +27,7 @@ import {
   reconcileUsage,
   retryParkedAlerts,
   retryParkedTurns,
+  setOperator,
   verifyAudit,
 } from './commands.ts';
 import { processEnvironment, readConfig, startedByNpm, type Config } from './config.ts';
@@ -322,6 +323,8 @@ async function main() {
   if (process.argv[2] === 'verify-audit') return verifyAudit(config, surroundings, process.argv.slice(3));
   if (process.argv[2] === 'offboard-tenants') return offboardTenants(config, surroundings);
   if (process.argv[2] === 'invite-operator') return inviteOperator(config, surroundings, process.argv.slice(3));
+  if (process.argv[2] === 'disable-operator') return setOperator(config, surroundings, process.argv.slice(3), false);
+  if (process.argv[2] === 'enable-operator') return setOperator(config, surroundings, process.argv.slice(3), true);
   const product = await start(config, surroundings);
   let stopping = false;
   const stop = (signal: string) => {

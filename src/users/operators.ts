@@ -4,7 +4,8 @@ import { newPasswordToken } from '../tenancy/password-token.ts';
 import { newUserId } from '../tenancy/principal.ts';
 import { PLATFORM } from '../tenancy/tenant-id.ts';
 import { INVITATION_MS } from './administration.ts';
-import type { UserDirectory } from './ports.ts';
+import type { UserAccount } from './model.ts';
+import type { UserDirectory, UserSessions } from './ports.ts';
 
 /**
  * A token with which an operator of the platform chooses a password; whoever is there already is not changed by it. Nobody can do this
@@ -15,7 +16,7 @@ export async function inviteOperator(
   directory: UserDirectory,
   who: { readonly name: string; readonly email: string },
   clock: Clock,
-): Promise<{ readonly token: string; readonly expiresAt: string }> {
+): Promise<{ readonly id: string; readonly token: string; readonly expiresAt: string }> {
   const known = await directory.findByEmail(who.email);
   const id = known?.id ?? newUserId(clock.now());
   const { token, hash } = newPasswordToken(PLATFORM, id);
@@ -32,5 +33,29 @@ export async function inviteOperator(
     ? await directory.setToken(id, stored)
     : await directory.invite({ ...operator, createdAt: isoTime(clock.now()) }, stored);
   if (!done) throw new AppError('CONFLICT', 'This operator is disabled, or is being invited by somebody else.');
-  return { token, expiresAt: isoTime(stored.expiresAt) };
+  return { id, token, expiresAt: isoTime(stored.expiresAt) };
+}
+
+export interface Operators {
+  readonly directory: UserDirectory;
+  readonly sessions: UserSessions;
+}
+
+/**
+ * Ends the sessions of an operator and keeps them from signing in, or lets them sign in again. It holds within 30 s.
+ * @throws NOT_FOUND
+ */
+export async function enableOperator(
+  { directory, sessions }: Operators,
+  email: string,
+  enabled: boolean,
+): Promise<UserAccount> {
+  const known = await directory.findByEmail(email);
+  const operator = known
+    ? await directory.change(known.id, ({ roles }) => ({ roles, status: enabled ? 'ACTIVE' : 'DISABLED' }))
+    : 'ABSENT';
+  if (operator === 'ABSENT') throw new AppError('NOT_FOUND', 'There is no operator with this address.');
+  if (operator === 'LAST_ADMIN') throw new Error('An operator administers no tenant.');
+  if (!enabled) await sessions.removeAll(operator.id);
+  return operator;
 }

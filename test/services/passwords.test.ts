@@ -9,7 +9,7 @@ import { newPasswordToken } from '../../src/tenancy/password-token.ts';
 import { newUserId } from '../../src/tenancy/principal.ts';
 import { PLATFORM, type TenantId } from '../../src/tenancy/tenant-id.ts';
 import { createUserAdministration } from '../../src/users/administration.ts';
-import { inviteOperator } from '../../src/users/operators.ts';
+import { enableOperator, inviteOperator } from '../../src/users/operators.ts';
 import { principalOf } from '../support/bound-api.ts';
 import { createMovableClock, openEmbeddedStorage, type Storage } from '../support/dynamodb-storage.ts';
 
@@ -159,6 +159,33 @@ describe('an operator of the platform', () => {
     const third = await inviteOperator(userDirectory, { ...who, name: 'Another' }, clock);
     expect(third.token).toContain(account!.userId);
     expect((await users.get(account!.userId))?.name).toBe('Olga');
+  });
+
+  it('who is disabled has no session, no password and no token any more; enabled again, what was stays ended', async () => {
+    const { db, clock, passwords, begun, checkPassword, origin } = await open();
+    const { users, userDirectory: directory, sessions } = db.forTenant(PLATFORM);
+    const who = { name: 'Olga', email: `olga-${newUserId(clock.now())}@x.example` };
+    await passwords.accept({ token: (await inviteOperator(directory, who, clock)).token, password: PASSWORD });
+    const account = (await users.findByEmail(who.email))!;
+    const { accessToken: id } = await begun.begin({ home: PLATFORM, account }, clock.now());
+    const isSignedIn = async () => (await sessions.accountOf(account.userId, id)) !== null;
+    const { token } = await inviteOperator(directory, who, clock);
+    const signIn = () => checkPassword({ tenant: PLATFORM, email: who.email, password: PASSWORD }, origin);
+    expect([await isSignedIn(), (await signIn()).home]).toEqual([true, PLATFORM]);
+
+    expect(await enableOperator({ directory, sessions }, who.email, false)).toMatchObject({ status: 'DISABLED' });
+    expect(await isSignedIn()).toBe(false);
+    const refused = { code: 'UNAUTHENTICATED' };
+    await expect(signIn()).rejects.toMatchObject(refused);
+    await expect(passwords.accept({ token, password: OTHER })).rejects.toMatchObject(refused);
+
+    await enableOperator({ directory, sessions }, who.email, true);
+    expect((await signIn()).account.userId).toBe(account.userId);
+    expect(await isSignedIn()).toBe(false);
+    await expect(passwords.accept({ token, password: OTHER })).rejects.toMatchObject(refused);
+    await expect(enableOperator({ directory, sessions }, 'nobody@x.example', false)).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
   });
 });
 
