@@ -10,7 +10,7 @@ export const LINK_MINUTES = 5;
 /** A link of ours has well under a thousand characters; what is longer is not worth verifying. */
 const LINK_CHARACTERS_MAX = 2_048;
 /** Names what the key is for, and the form of what it signs: a link of another form is no link. */
-const PURPOSE = 'bedrock-graphql export link 3';
+const PURPOSE = 'bedrock-graphql export link 4';
 
 /** What a link allows: this one export, to whoever holds it, as if it were the one who asked for it. */
 export interface ExportGrant {

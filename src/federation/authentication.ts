@@ -6,6 +6,7 @@ import type { TenantId } from '../tenancy/tenant-id.ts';
 import {
   audienceOf,
   externalUserId,
+  readingOf,
   rolesOf,
   ruledValues,
   signInName,
@@ -161,7 +162,15 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
     const tenantValue = accepted.tenantClaim?.value ?? null;
     return {
       ...{ userId, name: known.name, email: known.email, roles, tenantId, expiresAt },
-      credential: { kind: 'EXTERNAL', sessionId: signInId, issuer, audience, tenantValue, roleValues },
+      credential: {
+        kind: 'EXTERNAL',
+        sessionId: signInId,
+        issuer,
+        audience,
+        tenantValue,
+        roleValues,
+        reading: readingOf(accepted),
+      },
     };
   }
 
@@ -174,9 +183,9 @@ export function createExternalAuthentication(deps: ExternalAuthenticationDepende
       return principal;
     },
 
-    async rolesNow({ tenantId, userId }, { issuer, audience, tenantValue, roleValues }) {
+    async rolesNow({ tenantId, userId }, { issuer, audience, tenantValue, roleValues, reading }) {
       const accepted = tenantId && (await acceptedBy(tenantId, issuer, [tenantValue]));
-      if (!accepted || !accepted.audiences.includes(audience)) return null;
+      if (!accepted || !accepted.audiences.includes(audience) || readingOf(accepted) !== reading) return null;
       const known = await seen.get(`${tenantId} ${userId}`, () => usersOf(tenantId).known(userId));
       return known && !known.disabled ? rolesOf(accepted, roleValues) : null;
     },

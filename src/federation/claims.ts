@@ -57,6 +57,10 @@ const digest = (...parts: readonly string[]): Buffer => createHash('sha256').upd
 export const externalUserId = (tenantId: TenantId, issuer: string, subject: string): string =>
   `user-${ulidOf(digest(tenantId, issuer, subject))}`;
 
+/** Which claims of an issuer's tokens decide who somebody is, where, and as what. */
+export const readingOf = ({ tenantClaim, userClaim, rolesClaim }: TenantIssuer): string =>
+  digest(tenantClaim?.name ?? '', userClaim, rolesClaim).toString('base64url');
+
 /** What the issuer calls the sign-in that a token comes from: the tokens got by refreshing one have it in common. */
 export function signInName(claims: Claims, issuer: string): string {
   const name = ['origin_jti', 'sid', 'auth_time', 'iat'].find((claim) => claims[claim] !== undefined) ?? '';

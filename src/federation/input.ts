@@ -27,6 +27,8 @@ const WRITTEN_BY_USERS = [
   ...['email', 'email_verified', 'gender', 'birthdate', 'zoneinfo', 'locale', 'phone_number', 'phone_number_verified'],
   ...['address', 'updated_at'],
 ];
+/** Claims that users choose once, when they sign up. Nobody else has the same: they may say who somebody is, and nothing else. */
+const CHOSEN_BY_USERS = ['username', 'cognito:username'];
 /** What a token says of itself, not of its user. */
 const OF_THE_TOKEN = [
   ...['iss', 'aud', 'azp', 'exp', 'nbf', 'iat', 'jti', 'nonce', 'acr', 'amr', 'at_hash', 'auth_time', 'token_use'],
@@ -60,6 +62,8 @@ function checkDecidingClaim(name: string, field: string, customIsReadOnly: boole
   checkClaim(name, field);
   if (WRITTEN_BY_USERS.includes(name))
     throw badInput(`\`${field}\` must not be \`${name}\`: users write it themselves.`, field);
+  if (CHOSEN_BY_USERS.includes(name) && field !== 'userClaim')
+    throw badInput(`\`${field}\` must not be \`${name}\`: users choose it when they sign up.`, field);
   if (OF_THE_TOKEN.includes(name))
     throw badInput(`\`${field}\` must not be \`${name}\`: it says nothing of the user.`, field);
   if (name.startsWith('custom:') && !customIsReadOnly)

@@ -21,6 +21,8 @@ interface Credentials {
     readonly tenantValue: string | null;
     /** Values of the roles claim for which there was a rule. */
     readonly roleValues: readonly string[];
+    /** Which claims said all this: a digest of their names, as the tenant had set them. */
+    readonly reading: string;
   };
   readonly API_KEY: { readonly scopes: readonly ApiKeyScope[] };
 }

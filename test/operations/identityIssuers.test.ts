@@ -84,6 +84,8 @@ describe('setIdentityIssuers', () => {
     ['without audiences', { audiences: [] }, 'audiences'],
     ['with an empty audience', { audiences: [''] }, 'audiences'],
     ['whose users name their tenant themselves', { tenantClaim: { name: 'profile', value: 'x' } }, 'tenantClaim.name'],
+    ['whose users chose it', { tenantClaim: { name: 'cognito:username', value: 'x' } }, 'tenantClaim.name'],
+    ['whose users chose what they are', { rolesClaim: 'username' }, 'rolesClaim'],
     ['whose users might', { tenantClaim: { name: 'custom:tenant', value: 'x' } }, 'tenantClaim.name'],
     ['whose users say who they are', { userClaim: 'email' }, 'userClaim'],
     ['whose users choose their roles', { rolesClaim: 'nickname' }, 'rolesClaim'],

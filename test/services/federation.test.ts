@@ -236,6 +236,22 @@ describe('whose an issuer is', () => {
     expect(await other.external.rolesNow(principal, principal.credential)).toBeNull();
   });
 
+  it('of the claims that decide counts for whoever is connected too', async () => {
+    const { tenantId, instance, input, token } = open();
+    const { external, settings } = instance();
+    const roles = [{ value: 'admins', role: 'TENANT_ADMIN' } as const];
+    await settings(tenantId).set({ issuers: [{ ...input, roles, rolesClaim: 'groups' }] });
+    const principal = await external.verify(token({ groups: 'admins' }), origin);
+    const { credential } = principal;
+    if (credential.kind !== 'EXTERNAL') throw new Error('another kind');
+    const rolesNow = () => external.rolesNow(principal, credential);
+    expect(await rolesNow()).toEqual(['TENANT_ADMIN']);
+    await settings(tenantId).set({ issuers: [{ ...input, roles, rolesClaim: 'cognito:groups' }] });
+    expect(await rolesNow()).toBeNull();
+    await settings(tenantId).set({ issuers: [{ ...input, roles, rolesClaim: 'groups', userClaim: 'oid' }] });
+    expect(await rolesNow()).toBeNull();
+  });
+
   it('is looked up once in 25 s, whatever number of tokens names an issuer that nobody has', async () => {
     const { instance, token, state } = open();
     const { external } = instance();
