@@ -88,6 +88,8 @@ export interface RemovalStore {
   claim(tenantId: TenantId, now: number, leaseUntil: number): Promise<Removal | null>;
   /** Stores how far it is. False when another process has taken it over. */
   save(removal: Removal, leaseUntil: number): Promise<boolean>;
+  /** Gives it back for any process to take, if this one still has it. */
+  release(tenantId: TenantId): Promise<void>;
   /** Takes back a removal of which nothing was done. */
   cancel(tenantId: TenantId): Promise<void>;
 }

@@ -100,19 +100,25 @@ export function createTenantRemoval(deps: RemovalDependencies) {
     return done;
   }
 
-  async function work(tenantId: TenantId, stopping?: AbortSignal) {
-    let removal = await store.claim(tenantId, clock.now(), clock.now() + LEASE_MS);
+  async function work(claimed: Removal, stopping?: AbortSignal) {
+    let removal: Removal | null = claimed;
     while (removal !== null) {
       removal = await step(removal, stopping);
       if (removal === null || !(await goOn(removal, stopping))) return;
     }
   }
 
+  async function take(tenantId: TenantId, stopping?: AbortSignal) {
+    const removal = await store.claim(tenantId, clock.now(), clock.now() + LEASE_MS);
+    if (removal === null) return;
+    await work(removal, stopping).finally(() => store.release(tenantId));
+  }
+
   /** Does all that can be done now. On several instances at once each removal is worked on by one. */
   async function round(stopping?: AbortSignal): Promise<void> {
     for (const { tenantId } of await store.open()) {
       if (stopping?.aborted) return;
-      await work(tenantId, stopping).catch((error: unknown) => log.removalFailed(tenantId, error));
+      await take(tenantId, stopping).catch((error: unknown) => log.removalFailed(tenantId, error));
     }
   }
 

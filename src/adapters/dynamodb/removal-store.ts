@@ -47,6 +47,10 @@ export function createRemovalStore(table: Table, holder: string): RemovalStore {
       return (await table.update(keyOf(tenantId), changes, equals('holder', holder))).done;
     },
 
+    async release(tenantId) {
+      await table.update(keyOf(tenantId), { remove: ['holder', 'leaseUntil'] }, equals('holder', holder));
+    },
+
     cancel: (tenantId) => table.remove(keyOf(tenantId), equals('holder', holder), equals('phase', 'WAITING')),
   };
 }
