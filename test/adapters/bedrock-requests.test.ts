@@ -74,7 +74,7 @@ describe('the request of InvokeAgent', () => {
         const question = aQuestion({ tenantId: parseTenantId(slug)!, userId });
         const { body } = await callFor(question, remembering);
         expect(body.memoryId).toMatch(SESSION_ID);
-        memories.push(body.memoryId!);
+        memories.push(body.memoryId);
         const other = await callFor({ ...question, conversationId: newConversationId(1) }, remembering);
         expect(other.body.memoryId).toBe(body.memoryId);
         expect((await callFor(question)).body).not.toHaveProperty('memoryId');

@@ -76,8 +76,8 @@ async function openSimulation(seed: number) {
       clock,
       log: {
         released: () => undefined,
-        upkeepFailed: (error) => {
-          throw error;
+        upkeepFailed: (_tenantId, error) => {
+          throw error as Error;
         },
       },
     });
