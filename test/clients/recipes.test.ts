@@ -142,3 +142,24 @@ describe.skipIf(!hasCurl)('docs/recipes/curl.md (needs bash and curl)', () => {
     expect(printed.map(comparable)).toEqual(blocks.map(([, , said = '']) => comparable(said)));
   });
 });
+
+const { GQL_PYTHON } = process.env;
+
+describe.skipIf(GQL_PYTHON === undefined)('docs/recipes/python.md (needs GQL_PYTHON, a Python with gql)', () => {
+  it('prints what the page says, and the whole of an answer though the connection is cut, with tokens renewed on the way', async () => {
+    const page = read('docs/recipes/python.md');
+    for (const [, name, code] of page.matchAll(/^```python\n# (\w+)\.py\n(.*?)^```$/gms))
+      writeFileSync(join(folder, `${name}.py`), code!);
+    const chat = async (api: string, more = {}) => {
+      const env = { PATH: process.env['PATH'], API: `${api}/graphql`, PASSWORD: world.config.demoPassword, ...more };
+      return promisify(execFile)(GQL_PYTHON!, [join(folder, 'main.py')], { env });
+    };
+    const proxy = await startProxy();
+    // Each request has a connection of its own, and the renewal before it: the ninth is the first that follows.
+    proxy.cutAfter(...Array<number>(8).fill(Infinity), 4_000, Infinity, 4_000);
+    const [plain, cut] = await Promise.all([chat(world.url), chat(proxy.url, { QUESTION: LONG })]);
+    expect(plain.stdout).toBe(/^```text\n(.*?)^```$/ms.exec(page)![1]);
+    expect(cut.stdout).toMatch(/\nCOMPLETED True\n.+\nNOT_FOUND\n$/s);
+    expect(proxy.connections()).toBe(15); // three times to follow to the end, and once what there is not
+  });
+});
