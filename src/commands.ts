@@ -1,7 +1,9 @@
 import { parseArgs } from 'node:util';
 import { createSign } from './audit/chain.ts';
 import { recordAlone } from './audit/closed-trails.ts';
+import { createAuditExport } from './audit/export.ts';
 import { dayOf } from './audit/model.ts';
+import type { AuditTrails } from './audit/ports.ts';
 import { verifyTrail } from './audit/verifying.ts';
 import { createDynamoDb } from './adapters/dynamodb/index.ts';
 import { newSigningKey } from './adapters/jwt/access-tokens.ts';
@@ -9,7 +11,7 @@ import { openStorage, type Surroundings } from './backends.ts';
 import type { Config } from './config.ts';
 import { isoTime, systemClock } from './kernel/clock.ts';
 import { checkEmail, checkName } from './tenancy/names.ts';
-import { parseTenantId, PLATFORM } from './tenancy/tenant-id.ts';
+import { parseTenantId, PLATFORM, type TenantId } from './tenancy/tenant-id.ts';
 import { reconcile } from './usage/closing.ts';
 import { DAY_MS } from './usage/periods.ts';
 import { enableOperator, inviteOperator as handOut } from './users/operators.ts';
@@ -155,13 +157,67 @@ export async function reconcileUsage(
   try {
     const only = values.tenant === undefined ? null : parseTenantId(values.tenant);
     if (values.tenant !== undefined && only === null) throw new Error('--tenant is no tenant.');
+    let found = 0;
     for await (const tenantId of db.tenants.ids()) {
       if (only !== null && tenantId !== only) continue;
+      found++;
       const { hours, days, expired, changed } = await reconcile(db.forTenant(tenantId).usage, { start, end }, clock);
       say(`${tenantId}: ${hours} hours and ${days} days closed.`);
       if (expired > 0) say(`  ${expired} hours are left as they are: their events are not kept any more.`);
       for (const { name, before, after } of changed)
         say(`  ${name}: ${before === null ? 'was open' : `${before} tokens`}, now ${after} tokens`);
+    }
+    if (only !== null && found === 0) throw new Error(`There is no tenant ${only}.`);
+  } finally {
+    db.close();
+    await engine.close();
+  }
+}
+
+/** Which trails a command is for, and from when to when. The platform's own is that of the tenant `platform`. */
+function trailsNamed(args: readonly string[], nowMs: number) {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { tenant: { type: 'string' }, from: { type: 'string' }, to: { type: 'string' } },
+  });
+  const [from, to] = [Date.parse(values.from ?? '2000-01-01'), values.to ? Date.parse(values.to) : nowMs];
+  if (!(from <= to)) throw new Error('--from and --to are dates, e.g. 2026-11-01, and --from is the earlier one.');
+  const only =
+    values.tenant === undefined ? null : values.tenant === PLATFORM ? PLATFORM : parseTenantId(values.tenant);
+  if (values.tenant !== undefined && only === null) throw new Error('--tenant is no tenant.');
+  return { only, from, to };
+}
+
+/** @throws where the one that is asked for has none. */
+async function* trailsOf(audit: AuditTrails, only: TenantId | null): AsyncGenerator<TenantId> {
+  let found = 0;
+  for await (const tenantId of audit.all()) {
+    if (only !== null && tenantId !== only) continue;
+    found++;
+    yield tenantId;
+  }
+  if (only !== null && found === 0) throw new Error(`There is no trail of ${only}.`);
+}
+
+/**
+ * `npm run audit:verify -- [--tenant SLUG] [--from DATE] [--to DATE]`: looks whether the audit trails are as they were written, and
+ * says what is not.
+ */
+export async function verifyAudit(config: Config, surroundings: Surroundings, args: readonly string[]): Promise<void> {
+  const nowMs = surroundings.clock.now();
+  const { only, from, to } = trailsNamed(args, nowMs);
+  const { db, engine, secrets } = await openStorage(config, surroundings);
+  try {
+    const sign = createSign(secrets.cursorSecret);
+    for await (const tenantId of trailsOf(db.audit, only)) {
+      const span = { from: dayOf(isoTime(from)), to: dayOf(isoTime(to)), nowMs };
+      const { entries, late, faults } = await verifyTrail(db.audit.of(tenantId), sign, span);
+      say(
+        `${tenantId}: ${entries} entries, ${faults.length === 0 ? 'as they were written' : `FAULTS: ${faults.length}`}.`,
+      );
+      if (late > 0) say(`  ${late} of them came after their day was sealed.`);
+      for (const fault of faults) say(`  ${fault}`);
+      if (faults.length > 0) process.exitCode = 1;
     }
   } finally {
     db.close();
@@ -170,33 +226,19 @@ export async function reconcileUsage(
 }
 
 /**
- * `npm run audit:verify -- [--tenant SLUG] [--from DATE] [--to DATE]`: looks whether the audit trails are as they were written, and
- * says what is not. The platform's own is that of the tenant `platform`.
+ * `npm run audit:read -- [--tenant SLUG] [--from DATE] [--to DATE]`: writes the entries as JSON Lines. It is how the platform's
+ * own trail is read, which belongs to no tenant.
  */
-export async function verifyAudit(config: Config, surroundings: Surroundings, args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: { tenant: { type: 'string' }, from: { type: 'string' }, to: { type: 'string' } },
-  });
-  const nowMs = surroundings.clock.now();
-  const [from, to] = [Date.parse(values.from ?? '2000-01-01'), values.to ? Date.parse(values.to) : nowMs];
-  if (!(from <= to)) throw new Error('--from and --to are dates, e.g. 2026-11-01, and --from is the earlier one.');
-  const only =
-    values.tenant === undefined ? null : values.tenant === PLATFORM ? PLATFORM : parseTenantId(values.tenant);
-  if (values.tenant !== undefined && only === null) throw new Error('--tenant is no tenant.');
-  const { db, engine, secrets } = await openStorage(config, surroundings);
+export async function readAudit(config: Config, surroundings: Surroundings, args: readonly string[]): Promise<void> {
+  const { only, from, to } = trailsNamed(args, surroundings.clock.now());
+  const { db, engine } = await openStorage(config, surroundings);
   try {
-    const sign = createSign(secrets.cursorSecret);
-    for await (const tenantId of db.audit.all()) {
-      if (only !== null && tenantId !== only) continue;
-      const span = { from: dayOf(isoTime(from)), to: dayOf(isoTime(to)), nowMs };
-      const { entries, late, faults } = await verifyTrail(db.audit.of(tenantId), sign, span);
-      say(
-        `${tenantId}: ${entries} entries, ${faults.length === 0 ? 'as they were written' : `${faults.length} FAULTS`}.`,
+    for await (const tenantId of trailsOf(db.audit, only)) {
+      const lines = createAuditExport(db.audit.of(tenantId)).text(
+        { start: new Date(from), end: new Date(to + 1) },
+        null,
       );
-      if (late > 0) say(`  ${late} of them came after their day was sealed.`);
-      for (const fault of faults) say(`  ${fault}`);
-      if (faults.length > 0) process.exitCode = 1;
+      for await (const text of lines) process.stdout.write(text);
     }
   } finally {
     db.close();

@@ -30,7 +30,7 @@ export interface IdentityConfig {
     /** Public keys whose tokens are good beside those of the signing key. */
     readonly verificationKeys: readonly JWK[];
   };
-  /** Null in embedded mode, where both are made once and kept in the data folder. */
+  /** Null in embedded mode where none is set: then both are made once and kept in the data folder. */
   readonly secrets: { readonly signingKey: JWK; readonly cursorSecret: string } | null;
   /** Addresses, and networks, of proxies that are believed when they say whom they speak for. */
   readonly trustedProxies: readonly string[];
@@ -44,13 +44,17 @@ export const identityOf = (env: IdentityEnvironment, embedded: boolean, faults: 
     refreshTtlMs: env.REFRESH_TOKEN_TTL_DAYS * DAY_MS,
     verificationKeys: verificationKeysOf(env.JWT_VERIFICATION_KEYS, faults),
   },
-  secrets: embedded ? null : secretsOf(env, faults),
+  secrets: embedded && !env.JWT_SIGNING_KEY && !env.CURSOR_SECRET ? null : secretsOf(env, faults),
   trustedProxies: proxiesOf(env.TRUSTED_PROXIES, faults),
 });
 
 function secretsOf({ JWT_SIGNING_KEY, CURSOR_SECRET }: IdentityEnvironment, faults: string[]) {
-  if (!JWT_SIGNING_KEY) faults.push('JWT_SIGNING_KEY: needed outside embedded mode: a P-256 private key as a JWK');
-  if (!CURSOR_SECRET) faults.push('CURSOR_SECRET: needed outside embedded mode: at least 32 characters');
+  if (!JWT_SIGNING_KEY)
+    faults.push(
+      'JWT_SIGNING_KEY: needed outside embedded mode, and beside CURSOR_SECRET: a P-256 private key as a JWK',
+    );
+  if (!CURSOR_SECRET)
+    faults.push('CURSOR_SECRET: needed outside embedded mode, and beside JWT_SIGNING_KEY: at least 32 characters');
   const signingKey = readKey(JWT_SIGNING_KEY, privateKey);
   if (JWT_SIGNING_KEY && signingKey === null) faults.push('JWT_SIGNING_KEY: it is no P-256 private key as a JWK'); // the value itself must not reach a log
   return signingKey && { signingKey, cursorSecret: CURSOR_SECRET ?? '' };

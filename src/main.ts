@@ -27,6 +27,7 @@ import {
   reconcileUsage,
   retryParkedAlerts,
   retryParkedTurns,
+  readAudit,
   setOperator,
   verifyAudit,
 } from './commands.ts';
@@ -321,6 +322,7 @@ async function main() {
   if (process.argv[2] === 'retry-alerts') return retryParkedAlerts(config, surroundings);
   if (process.argv[2] === 'reconcile-usage') return reconcileUsage(config, surroundings, process.argv.slice(3));
   if (process.argv[2] === 'verify-audit') return verifyAudit(config, surroundings, process.argv.slice(3));
+  if (process.argv[2] === 'read-audit') return readAudit(config, surroundings, process.argv.slice(3));
   if (process.argv[2] === 'offboard-tenants') return offboardTenants(config, surroundings);
   if (process.argv[2] === 'invite-operator') return inviteOperator(config, surroundings, process.argv.slice(3));
   if (process.argv[2] === 'disable-operator') return setOperator(config, surroundings, process.argv.slice(3), false);

@@ -5,6 +5,7 @@ import { isIP, type LookupFunction } from 'node:net';
 import { isLoopback, isPublic } from './addresses.ts';
 
 const ANSWER_HEAD_BYTES_MAX = 16_384;
+const HTTP_PORT = 80;
 const HTTPS_PORT = 443;
 const UNPRIVILEGED_PORT_MIN = 1_024;
 
@@ -75,7 +76,7 @@ export function createOutbound({ loopback, resolve = bySystem, ca }: OutboundOpt
       if (url.protocol !== 'https:' && !(here && url.protocol === 'http:')) return 'The URL must begin with https://.';
       if (url.username !== '' || url.password !== '') return 'The URL must not hold a user name or a password.';
       if (url.hash !== '') return 'The URL must not hold a fragment.';
-      const port = url.port === '' ? HTTPS_PORT : Number(url.port);
+      const port = url.port === '' ? (url.protocol === 'https:' ? HTTPS_PORT : HTTP_PORT) : Number(url.port);
       if (port !== HTTPS_PORT && port < UNPRIVILEGED_PORT_MIN) return 'The port must be 443, or 1024 and above.';
       if (isIP(host) && !allowed(host)) return NOT_PUBLIC;
       return null;
