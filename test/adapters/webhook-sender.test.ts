@@ -277,6 +277,8 @@ describe('an address', () => {
       expect(local.fault(new URL(url))).toBeNull();
       expect(strict.fault(new URL(url))).not.toBeNull();
     }
+    for (const url of ['http://127.0.0.1/', 'http://127.0.0.1:80/', 'http://localhost:25/'])
+      expect(local.fault(new URL(url))).toContain('port');
     for (const url of ['https://hooks.example/x?y=z', 'https://hooks.example:8443/', 'https://8.8.8.8/'])
       expect([local, strict].map((sender) => sender.fault(new URL(url)))).toEqual([null, null]);
   });

@@ -30,6 +30,22 @@ describe('AGENTS_FILE', () => {
   });
 });
 
+describe('secrets in embedded mode', () => {
+  const key = JSON.stringify({ kty: 'EC', crv: 'P-256', x: 'x', y: 'y', d: 'd' });
+  const CURSOR_SECRET = 'c'.repeat(32);
+
+  it('are made where none is set, and are those that are set', () => {
+    expect(readConfig({}).secrets).toBeNull();
+    expect(readConfig({ JWT_SIGNING_KEY: key, CURSOR_SECRET }).secrets).toMatchObject({ cursorSecret: CURSOR_SECRET });
+  });
+
+  it('are refused where one of them is missing or wrong', () => {
+    expect(() => readConfig({ JWT_SIGNING_KEY: key })).toThrow(/CURSOR_SECRET/);
+    expect(() => readConfig({ CURSOR_SECRET })).toThrow(/JWT_SIGNING_KEY/);
+    expect(() => readConfig({ JWT_SIGNING_KEY: '{"kty":"EC"}', CURSOR_SECRET })).toThrow(/JWT_SIGNING_KEY: it is no/);
+  });
+});
+
 describe('PRICES_FILE', () => {
   const price = { model: 'nova', from: '2026-01-01T00:00:00Z', inputPerMillion: 1, outputPerMillion: 2 };
   const read = (prices: readonly object[]) => {
