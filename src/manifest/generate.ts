@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { generate } from '@graphql-codegen/cli';
+import { CLIENT_OUTPUT } from './client-output.ts';
 import { run } from './installation.ts';
 
 /** `npm run client:generate -- --documents GLOB --out FOLDER`: typed documents for a program's operations, and the manifest of them. */
@@ -19,18 +20,7 @@ run(async () => {
       silent: true,
       emitLegacyCommonJSImports: false,
       importExtension: '.ts',
-      generates: {
-        [folder]: {
-          preset: 'client',
-          presetConfig: { fragmentMasking: false, persistedDocuments: { hashAlgorithm: 'sha256' } },
-          config: {
-            useTypeImports: true,
-            enumsAsTypes: true,
-            strictScalars: true,
-            scalars: { ID: 'string', DateTime: 'string', JSONObject: 'Record<string, unknown>' },
-          },
-        },
-      },
+      generates: { [folder]: CLIENT_OUTPUT },
     },
     true,
   );

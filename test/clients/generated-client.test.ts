@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CLIENT_OUTPUT } from '../../src/manifest/client-output.ts';
 import { readManifest } from '../../src/manifest/manifest.ts';
 import { startWorld, type World } from '../support/world.ts';
 
@@ -94,5 +95,12 @@ describe('client:generate', () => {
     expect(err).toContain('Cannot query field "colour" on type "Agent"');
     expect(err).toContain('stale.graphql:1:');
     expect(() => readManifest(join(wrong, 'persisted-documents.json'))).toThrow('ENOENT');
+  });
+
+  it('does what the settings for other builds do, which the page shows', async () => {
+    const page = readFileSync(join(ROOT, 'docs/frontend.md'), 'utf8');
+    const [, settings] = /^```ts\n\/\/ codegen\.ts\n(.*?)^```$/ms.exec(page)!;
+    const { default: config } = await import(file('codegen.ts', settings!));
+    expect(config.generates).toEqual({ 'src/gql/': CLIENT_OUTPUT });
   });
 });
