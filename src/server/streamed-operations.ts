@@ -15,7 +15,7 @@ import { appErrorOf, codeOf } from './format-error.ts';
 import type { OperationEnd, OperationEnded } from './log.ts';
 import { Refused, type AdmittedOperation } from './operations/admission.ts';
 import { DOCUMENT_TOKENS_MAX } from './operations/document-limits.ts';
-import type { FindDocument, RunAs } from './operations/documents.ts';
+import type { FindDocument, RunAs, SentDocument } from './operations/documents.ts';
 import type { Execution } from './operations/execution.ts';
 import type { SubscriptionCounts } from './operations/subscription-limits.ts';
 import { withSunset } from './operations/sunset.ts';
@@ -34,6 +34,7 @@ export interface OpenSubscription {
 /** One operation of a socket or an event stream, in the form graphql-js executes it, with what the log wants to know of it. */
 export interface StreamedOperation extends AdmittedOperation {
   readonly startedAt: number;
+  readonly sent: SentDocument;
   readonly runAs: RunAs;
   /** Called with a subscription once it is open. */
   readonly onOpen: (subscription: OpenSubscription) => void;
@@ -78,7 +79,8 @@ export function createStreamedOperations(options: StreamedOperationsOptions) {
     try {
       const { query, operationName, variables, extensions } = payload;
       const { documentId } = payload as { readonly documentId?: unknown };
-      const { text, document, ...runAs } = await findDocument({ text: query, documentId, extensions }, opened);
+      const sent: SentDocument = { text: query, documentId, extensions };
+      const { text, document, ...runAs } = await findDocument(sent, opened);
       const request = {
         document: document ?? parsed(text ?? ''),
         operationName: operationName ?? null,
@@ -88,7 +90,7 @@ export function createStreamedOperations(options: StreamedOperationsOptions) {
       return {
         ...execution.admit(request, opened),
         startedAt: clock.now(),
-        runAs,
+        ...{ sent, runAs },
         streaming: () => streaming,
         onOpen(subscription) {
           streaming = true;
@@ -139,9 +141,11 @@ export function createStreamedOperations(options: StreamedOperationsOptions) {
       end: () => void stream.return?.(),
       async recheck() {
         try {
-          await guardAgain(opened, await eventContext());
+          const now = await eventContext();
+          await guardAgain(opened, now);
+          await findDocument(operation.sent, now); // it may have been unpublished, or the key be held to what is
         } catch (error) {
-          const refusal = appErrorOf(error);
+          const refusal = appErrorOf(error instanceof Refused ? error.errors[0] : error);
           if (!refusal) throw error;
           refuse(refusal);
         }

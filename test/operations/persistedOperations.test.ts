@@ -3,9 +3,11 @@ import { PersistedQueryLink } from '@apollo/client/link/persisted-queries';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { operationIdOf } from '../../src/partners/operation-id.ts';
 import { FLUSH_EVERY_MS } from '../../src/partners/usage.ts';
+import { RECHECK_EVERY_MS } from '../../src/server/rechecks.ts';
 import { createTestClock } from '../support/clock.ts';
 import { GRAPHQL_RESPONSE, rawHttp } from '../support/raw-http.ts';
 import { openSocket } from '../support/raw-socket.ts';
+import { ENDLESS, startTurn } from '../support/turns.ts';
 import { startWorld, type Caller, type World } from '../support/world.ts';
 
 const PUBLISH = `mutation($operations: [PersistedOperationInput!]!) {
@@ -326,6 +328,30 @@ describe('unpublishOperations', () => {
     expect(data.unpublishOperations).toEqual({ unpublishedIds: [brief.id], count: 1 });
     expect((await WAYS['POST with documentId'](partner, brief.id)).code).toBe('PERSISTED_OPERATION_NOT_FOUND');
     expect((await world.acme.member.run(UNPUBLISH, { ids: [WHO.id] })).code).toBe('FORBIDDEN');
+  });
+
+  it('ends them for whoever follows one, also while nothing happens; the socket stays', async () => {
+    const follow = of(`${FOLLOW.body} # of a release that goes`);
+    await world.acme.admin.run(PUBLISH, { operations: [follow] });
+    const free = await world.createPartner(world.acme.admin);
+    const { answerId } = await startTurn(free, await free.createConversation(), ENDLESS);
+    await world.acme.admin.run(HOLD, { id: free.id, to: 'ENFORCE' });
+    const socket = await openSocket(world.wsUrl);
+    await socket.init({ ...free.headers });
+    socket.send({
+      ...{ type: 'subscribe', id: 'a' },
+      payload: { query: '', documentId: follow.id, variables: { id: answerId } },
+    });
+    expect((await socket.next()).payload.data.messageStream.sequence).toBe(1);
+    await world.acme.admin.run(UNPUBLISH, { ids: [follow.id] });
+    await clock.advance(RECHECK_EVERY_MS);
+    const told = await socket.until('complete');
+    expect(told.at(-2)?.payload.errors[0].extensions.code).toBe('PERSISTED_OPERATION_NOT_FOUND');
+    expect(socket.socket.readyState).toBe(socket.socket.OPEN);
+    socket.socket.close();
+    await world.acme.admin.run(HOLD, { id: free.id, to: 'LOG_ONLY' });
+    const cancel = 'mutation($id: ID!) { cancelMessage(input: { messageId: $id }) { message { status } } }';
+    expect((await free.run(cancel, { id: answerId })).errors).toEqual([]);
   });
 });
 
