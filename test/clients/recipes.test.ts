@@ -1,5 +1,5 @@
-import { execFile, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,7 +8,8 @@ import { startWorld, type World } from '../support/world.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
-const PAGES = ['docs/streaming.md', 'docs/frontend.md', 'docs/recipes/apollo.md', 'docs/recipes/urql.md'];
+const RECIPES = ['apollo', 'urql', 'relay'].map((name) => `docs/recipes/${name}.md`);
+const PAGES = ['docs/streaming.md', 'docs/frontend.md', ...RECIPES];
 /** An answer of more than a hundred events, in a second or so. */
 const LONG = '[[emulate chunks=150 delayMs=4]] What about refunds?';
 
@@ -25,7 +26,8 @@ beforeAll(async () => {
   mkdirSync(join(ROOT, '.cache'), { recursive: true });
   folder = mkdtempSync(join(ROOT, '.cache/recipes-')); // where imports find node_modules
   for (const [, name, code] of modules) writeFileSync(join(folder, `${name}.ts`), code!);
-  for (const name of ['session', 'urql', 'apollo-app', 'urql-app'])
+  compileRelay();
+  for (const name of ['session', 'urql', 'apollo-app', 'urql-app', 'relay-app'])
     recipe[name] = await import(join(folder, `${name}.ts`));
   // Tokens that are never good for another minute: whoever asks for one renews the session.
   const jwt = {
@@ -39,6 +41,14 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+/** As the page says: its settings, and the binary that the package has for this machine. */
+function compileRelay(): void {
+  writeFileSync(join(folder, 'relay.config.json'), /^```json\n(.*?)^```$/ms.exec(read('docs/recipes/relay.md'))![1]!);
+  copyFileSync(join(ROOT, 'schema.graphql'), join(folder, 'schema.graphql'));
+  mkdirSync(join(folder, '__generated__'));
+  execFileSync(process.execPath, [join(ROOT, 'node_modules/relay-compiler/cli.js')], { cwd: folder, stdio: 'pipe' });
+}
+
 const member = () => ({ tenant: 'acme', email: 'member@acme.example', password: world.config.demoPassword });
 
 async function startProxy() {
@@ -47,7 +57,7 @@ async function startProxy() {
   return proxy;
 }
 
-describe.each(['apollo-app', 'urql-app'])('%s', (name) => {
+describe.each(['apollo-app', 'urql-app', 'relay-app'])('%s', (name) => {
   it('signs in, starts, sends, and shows the whole answer though the connection is cut, with tokens renewed on the way', async () => {
     const proxy = await startProxy();
     const shown: string[] = [];
@@ -111,6 +121,26 @@ it('urql: two readers of one client with the same place both see every event', a
   expect(early.length).toBeGreaterThan(2);
   expect(early).toEqual(early.map((_sequence, index) => index + 1));
   expect(late).toEqual(early);
+});
+
+it('relay: pages join into one list, which shows what is started and answered without being asked for again', async () => {
+  const app = await recipe['relay-app'].app(`${world.url}/graphql`, member(), () => {});
+  const older = await app.start('Older');
+  const newer = await app.start('Newer');
+  const ids = ({ nodes }: { readonly nodes: readonly { readonly id: string }[] }) => nodes.map(({ id }) => id);
+  const first = await app.recent(undefined, 1);
+  expect(ids(first)).toEqual([newer]);
+  expect(first.pageInfo.hasNextPage).toBe(true);
+  expect(ids(await app.recent(first.pageInfo.endCursor, 1))).toEqual([newer, older]);
+
+  let seen = first;
+  const unwatch = app.watch((recent: typeof first) => (seen = recent));
+  const newest = await app.start('Newest');
+  expect(ids(seen)).toEqual([newest, newer, older]);
+  const { content } = await app.ask(newest, 'And now?');
+  expect(seen.nodes[0]).toMatchObject({ id: newest, lastMessage: { status: 'COMPLETED', content } });
+  unwatch();
+  app.stop();
 });
 
 const runs = (...[command, ...args]: [string, ...string[]]) => spawnSync(command, args).status === 0;
