@@ -4,19 +4,21 @@ export interface Tls {
   readonly key: string;
 }
 
-/** How long a client may take to send its headers, and its whole request: a slow one must not hold a connection for ever. */
+/** How long a client may take to send its headers, its whole request, and to read: a slow one must not hold a connection for ever. */
 export interface Patience {
   readonly headersMs: number;
   readonly requestMs: number;
+  /** How long a client may take nothing of its answer, which waits in memory meanwhile. */
+  readonly unreadMs: number;
   /** How often it is looked at. */
   readonly checkEveryMs: number;
 }
 
-const PATIENCE: Patience = { headersMs: 10_000, requestMs: 30_000, checkEveryMs: 1_000 };
+export const PATIENCE: Patience = { headersMs: 10_000, requestMs: 30_000, unreadMs: 120_000, checkEveryMs: 1_000 };
 const HEADER_BYTES_MAX = 16 * 1024;
 
 /** What Node.js is told of every connection; with `tls` it speaks HTTPS. */
-export function connectionOptions(tls: Tls | null, { headersMs, requestMs, checkEveryMs }: Patience = PATIENCE) {
+export function connectionOptions(tls: Tls | null, { headersMs, requestMs, checkEveryMs }: Patience) {
   const bounds = {
     ...{ headersTimeout: headersMs, requestTimeout: requestMs, connectionsCheckingInterval: checkEveryMs },
     maxHeaderSize: HEADER_BYTES_MAX,

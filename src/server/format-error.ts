@@ -13,6 +13,9 @@ const REQUEST_CODES = [
   'PERSISTED_QUERY_NOT_SUPPORTED',
 ];
 
+/** graphql-js quotes a request in its errors, in up to a hundred of them the same part: more than this of one would be told a hundred times. */
+const MESSAGE_CHARACTERS_MAX = 1_000;
+
 const MASKED: GraphQLFormattedError = {
   message: 'Something went wrong on our side. Tell us the request id.',
   extensions: { code: 'INTERNAL' satisfies ErrorCode },
@@ -46,7 +49,8 @@ export function formatError(formatted: GraphQLFormattedError, error: unknown): G
   const known = appErrorOf(error);
   if (known) return { message: known.message, ...place, extensions: { code: known.code, ...known.details } };
   if (!isRequestFault(error)) return { ...MASKED, ...place };
-  return { message: formatted.message, ...place, extensions: { code: requestCode(formatted) } };
+  const message = formatted.message.slice(0, MESSAGE_CHARACTERS_MAX);
+  return { message, ...place, extensions: { code: requestCode(formatted) } };
 }
 
 export const codeOf = (error: GraphQLFormattedError): string => String(error.extensions?.['code']);

@@ -2,7 +2,7 @@ import type { ApolloServer } from '@apollo/server';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
 import type { RequestContext } from '../context.ts';
-import { connectionOptions, type Patience, type Tls } from './connections.ts';
+import { connectionOptions, PATIENCE, type Patience, type Tls } from './connections.ts';
 import { serveExplorer, type DemoAccount } from './explorer.ts';
 import { serveHealth, type CheckReady } from './health.ts';
 import { addHeaders, requestIdOf } from './http-headers.ts';
@@ -31,9 +31,9 @@ export interface HttpOptions {
 }
 
 export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
-  const { apollo, contextOf, sse, log, explorer, checkReady, jwks, trustedProxies, tls } = options;
+  const { apollo, contextOf, sse, log, explorer, checkReady, jwks, trustedProxies, tls, patience = PATIENCE } = options;
   const app = fastify({
-    ...connectionOptions(tls, options.patience),
+    ...connectionOptions(tls, patience),
     bodyLimit: BODY_BYTES_MAX,
     genReqId: ({ headers }) => requestIdOf(headers['x-request-id']),
     requestIdHeader: false,
@@ -55,6 +55,11 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   });
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(refusal('There is nothing at this address.')));
 
+  // From here on it is the client's turn, unless the route has set a time of its own.
+  app.addHook('onSend', (_request, { raw }, _payload, done) => {
+    if (raw.listenerCount('timeout') === 0) raw.setTimeout(patience.unreadMs, () => raw.destroy());
+    done();
+  });
   await addHeaders(app, { https: tls !== null });
 
   const answer = fastifyApolloHandler(apollo, {

@@ -30,6 +30,9 @@ export interface OperationEnd {
   readonly events?: number;
 }
 
+/** Characters of a name that a line has room for: it is whatever the caller says it is. */
+const NAME_LOGGED_MAX = 250;
+
 /** Told of every operation once it has ended, whatever it came over. */
 export type OperationEnded = (context: RequestContext, operation: OperationEnd) => void;
 
@@ -38,6 +41,7 @@ export const createOperationLog =
   (log: Logger): OperationEnded =>
   (context, { runAs, ...operation }) => {
     const { principal } = context.identity;
+    const name = operation.name?.slice(0, NAME_LOGGED_MAX) ?? null;
     log.info(
       {
         requestId: context.requestId,
@@ -45,7 +49,11 @@ export const createOperationLog =
         tenantId: principal?.tenantId ?? parseTenantId(context.namedTenant ?? ''),
         userId: principal?.userId ?? null,
         ipAddress: context.ipAddress,
-        operation: { ...operation, ...(runAs?.published && { name: runAs.published.name, id: runAs.published.id }) },
+        operation: {
+          ...operation,
+          name,
+          ...(runAs?.published && { name: runAs.published.name, id: runAs.published.id }),
+        },
       },
       'operation',
     );

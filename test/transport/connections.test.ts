@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:https';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,7 +10,10 @@ import { openSocket } from '../support/raw-socket.ts';
 import { selfSigned } from '../support/self-signed.ts';
 import { startSmallApi } from '../support/small-api.ts';
 
-const SCHEMA = { typeDefs: 'type Query { hello: String }', resolvers: { Query: { hello: () => 'hello' } } };
+const SCHEMA = {
+  typeDefs: 'type Query { hello: String, long: String }',
+  resolvers: { Query: { hello: () => 'hello', long: () => 'x'.repeat(32 * 1024 * 1024) } },
+};
 
 type Api = Awaited<ReturnType<typeof startSmallApi>>;
 
@@ -70,7 +73,10 @@ describe('TLS_CERT_FILE and TLS_KEY_FILE', () => {
 describe('a client that takes its time', () => {
   let api: Api;
   beforeAll(async () => {
-    api = await startSmallApi({ ...SCHEMA, patience: { headersMs: 100, requestMs: 200, checkEveryMs: 20 } });
+    api = await startSmallApi({
+      ...SCHEMA,
+      patience: { headersMs: 100, requestMs: 200, unreadMs: 200, checkEveryMs: 20 },
+    });
   });
   afterAll(() => api.stop());
 
@@ -88,6 +94,16 @@ describe('a client that takes its time', () => {
     socket.write(beginning);
     await once(socket, 'close');
     expect(heard).toMatch(/^HTTP\/1.1 408 /);
+  });
+
+  it('to read its answer is cut off, and the answer waits in memory no longer', async () => {
+    const { hostname, port } = new URL(api.url);
+    const socket = connect(Number(port), hostname).pause();
+    socket.write('GET /graphql?query=%7Blong%7D HTTP/1.1\r\nhost: x\r\napollo-require-preflight: 1\r\n\r\n');
+    const [served] = (await once(api.server, 'connection')) as [Socket];
+    await once(served, 'close');
+    expect(served.bytesWritten).toBeGreaterThan(32 * 1024 * 1024);
+    socket.destroy();
   });
 
   it('harms nobody else', async () => {

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { RequestContext } from '../../src/context.ts';
+import { createOperationLog } from '../../src/server/log.ts';
+import { captureLog } from '../support/log-capture.ts';
 import { GRAPHQL_RESPONSE, rawHttp, type RawRequest } from '../support/raw-http.ts';
 import { openSocket } from '../support/raw-socket.ts';
 import { startWorld, type World } from '../support/world.ts';
@@ -188,6 +191,15 @@ const HOSTILE: Readonly<
     variables: () => ({ i: { conversationId, content: 'hello' } }),
     code: 'COST_LIMIT_EXCEEDED',
   },
+  'a name that would stand in each of a hundred errors': {
+    query: `query ${'N'.repeat(400_000)} { ${repeat(100, (n) => `a: node(id: $b${n}) { id }`)} }`,
+    code: 'GRAPHQL_VALIDATION_FAILED',
+  },
+  'variables that would stand in each of twenty errors': {
+    query: 'mutation($i: CreateConversationInput!) { createConversation(input: $i) { conversation { id } } }',
+    variables: () => ({ i: { ...Array.from({ length: 30 }, () => 1), title: 'x'.repeat(400_000) } }),
+    code: 'BAD_USER_INPUT',
+  },
   'the schema': { query: '{ __schema { types { name } } }', code: 'GRAPHQL_VALIDATION_FAILED' },
   'a type of the schema': { query: '{ __type(name: "Query") { name } }', code: 'GRAPHQL_VALIDATION_FAILED' },
   'a name to be corrected': { query: '{ viewr { id } }', code: 'GRAPHQL_VALIDATION_FAILED' },
@@ -242,6 +254,17 @@ describe('a hostile operation', () => {
       expect(answer.status).toBe(status);
     });
     expect(requests).toEqual([]);
+  });
+
+  it('with a name of any length takes 250 characters of the log, and is told which limit it broke', async () => {
+    expect((await overHttp(`query ${'N'.repeat(251)} { __typename }`)).errors[0]?.message).toBe(
+      'A name in the document has more than 250 characters.',
+    );
+    const { log, lines } = captureLog();
+    const operation = { type: 'none', runAs: null, transport: 'ws', durationMs: 0, errorCodes: [] } as const;
+    const context = { identity: { principal: null }, namedTenant: null } as unknown as RequestContext;
+    createOperationLog(log)(context, { ...operation, name: 'N'.repeat(400_000) });
+    expect(lines[0]?.operation?.name).toHaveLength(250);
   });
 
   it('two hundred of them leave nothing behind: the heap is what it was', async () => {

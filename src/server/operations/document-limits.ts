@@ -17,6 +17,8 @@ export const DEPTH_MAX = 25;
 export const ALIASES_MAX = 100;
 /** Directives of one document. */
 export const DIRECTIVES_MAX = 50;
+/** Characters of a name: that of an operation stands in all its errors, and that of a field in the path of all below it. */
+export const NAME_CHARACTERS_MAX = 250;
 
 interface Extent {
   readonly selections: number;
@@ -77,12 +79,19 @@ export function documentFaults(document: DocumentNode): readonly GraphQLError[] 
     if (depth > DEPTH_MAX) refuse(`The operation is nested more than ${DEPTH_MAX} fields deep.`);
     if (aliases > ALIASES_MAX) refuse(`The operation gives more than ${ALIASES_MAX} fields another name.`);
   }
-  if (directivesOf(document) > DIRECTIVES_MAX) refuse(`The document has more than ${DIRECTIVES_MAX} directives.`);
+  const { directives, longestName } = wordsOf(document);
+  if (directives > DIRECTIVES_MAX) refuse(`The document has more than ${DIRECTIVES_MAX} directives.`);
+  if (longestName > NAME_CHARACTERS_MAX)
+    refuse(`A name in the document has more than ${NAME_CHARACTERS_MAX} characters.`);
   return faults;
 }
 
-function directivesOf(document: DocumentNode): number {
-  let count = 0;
-  visit(document, { Directive: () => void count++ });
-  return count;
+function wordsOf(document: DocumentNode) {
+  let directives = 0;
+  let longestName = 0;
+  visit(document, {
+    Directive: () => void directives++,
+    Name: ({ value }) => void (longestName = Math.max(longestName, value.length)),
+  });
+  return { directives, longestName };
 }
