@@ -79,18 +79,20 @@ function readKey<T>(text: string | undefined, shape: z.ZodType<T>): T | null {
   }
 }
 
-/** Addresses, and networks of them (RFC 4632, RFC 4291), separated by commas. */
+/** Addresses, and networks of them (RFC 4632, RFC 4291), separated by commas. Not everybody (`/0`): a caller would be believed who it is. */
 function proxiesOf(text: string, faults: string[]): readonly string[] {
   const proxies = text
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '');
-  if (!proxies.every(isNetwork)) faults.push('TRUSTED_PROXIES: write it like 10.0.0.0/8,192.168.1.7');
+  if (!proxies.every(isNetwork))
+    faults.push('TRUSTED_PROXIES: write it like 10.0.0.0/8,192.168.1.7; everybody (/0) is no proxy');
   return proxies;
 }
 
 function isNetwork(text: string): boolean {
-  const [address = '', bits = '0', ...rest] = text.split('/');
+  const [address = '', bits = '1', ...rest] = text.split('/');
   const version = isIP(address);
-  return version !== 0 && rest.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128);
+  const size = Number(bits);
+  return version !== 0 && rest.length === 0 && /^\d{1,3}$/.test(bits) && size > 0 && size <= (version === 4 ? 32 : 128);
 }

@@ -119,7 +119,10 @@ describe('TRUSTED_PROXIES', () => {
     expect(readConfig({}).trustedProxies).toEqual([]);
   });
 
-  it.each(['true', 'proxy.example', '10.0.0.0/33', '10.0.0.0/', '10.0.0/8', '10.0.0.0/8/8'])('is not %s', (proxies) => {
-    expect(() => readConfig({ TRUSTED_PROXIES: proxies })).toThrow('TRUSTED_PROXIES');
-  });
+  it.each(['true', 'proxy.example', '10.0.0.0/33', '10.0.0.0/', '10.0.0/8', '10.0.0.0/8/8', '0.0.0.0/0', '::/0'])(
+    'is not %s',
+    (proxies) => {
+      expect(() => readConfig({ TRUSTED_PROXIES: proxies })).toThrow('TRUSTED_PROXIES');
+    },
+  );
 });
