@@ -56,8 +56,8 @@ export function openSseResponse(reply: FastifyReply, clock: Clock): SseResponse 
   return {
     next: (result) => write(`event: next\ndata: ${JSON.stringify(result)}\n\n`),
     async complete() {
-      cancel();
       await write('event: complete\ndata:\n\n');
+      cancel(); // not before: the end can lie unread like all else
       raw.end();
     },
   };

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
+import { Writable } from 'node:stream';
+import type { FastifyReply } from 'fastify';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createEventQueue, type EventQueue } from '../../src/kernel/event-queue.ts';
-import { KEEP_ALIVE_MS } from '../../src/server/sse-response.ts';
+import { KEEP_ALIVE_MS, openSseResponse } from '../../src/server/sse-response.ts';
 import { createTestClock, settle } from '../support/clock.ts';
 import { rawHttp, type RawRequest } from '../support/raw-http.ts';
 import { startSmallApi } from '../support/small-api.ts';
@@ -201,6 +203,18 @@ describe('a reader of events', () => {
     stream.response.resume();
     await stream.ended;
     expect(stream.response.complete).toBe(false);
+  });
+
+  it('who reads all but the end is cut off as well', async () => {
+    const write = (text: Buffer, _encoding: string, done: () => void) =>
+      void (text.toString().startsWith(':') && done());
+    const raw = Object.assign(new Writable({ write }), { writeHead: () => {} });
+    const reply = { raw, hijack: () => {}, getHeaders: () => ({}) } as unknown as FastifyReply;
+    void openSseResponse(reply, clock).complete();
+    await clock.advance(KEEP_ALIVE_MS);
+    await clock.advance(KEEP_ALIVE_MS);
+    expect(raw.destroyed).toBe(true);
+    await until(() => clock.pending() === 0);
   });
 
   it('is told to come back when the server stops, and so is whoever asks while it does', async () => {
