@@ -9,7 +9,7 @@ const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (docume
 // Altair evaluates "1" to learn whether it may. If so it runs people's scripts in a worker, which sees nothing of this page; if not, in a
 // frame, which would have to be of this page's own origin. So it is told yes. Nothing is evaluated here all the same: the policy forbids it.
 const evaluate = globalThis.eval;
-globalThis.eval = (code) => (code === '1' ? 1 : evaluate(code));
+globalThis.eval = (/** @type {string} */ code) => (code === '1' ? 1 : evaluate(code));
 
 // Not every library in Altair gives its styles the nonce of this page, though only with it they apply. Styles that scripts of this server
 // make are this server's.
