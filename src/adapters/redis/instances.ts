@@ -37,18 +37,25 @@ export interface InstancesDependencies {
 /** Says that this instance lives, and hears how many do. */
 export function createInstances({ connection, keys, instanceId, clock }: InstancesDependencies): Instances {
   let count = 1;
+  let heard = 0;
 
   async function beat(aliveMs = ALIVE_MS) {
     if (!connection.ready()) return;
     try {
       const args = [instanceId, aliveMs, keys.instancesChannel()];
-      count = Number(await BEAT(connection.commands, [keys.instances()], args));
+      const before = heard;
+      const counted = Number(await BEAT(connection.commands, [keys.instances()], args));
+      // What was told meanwhile, on the other connection, may be later than this; what was told before is the same, or is told anew.
+      if (heard === before) count = counted;
     } catch {
       // The next beat comes long before this instance counts as dead.
     }
   }
 
-  void connection.subscribe(keys.instancesChannel(), (message) => (count = Math.max(1, Number(message))));
+  void connection.subscribe(keys.instancesChannel(), (message) => {
+    heard++;
+    count = Math.max(1, Number(message));
+  });
   connection.onUp(() => void beat());
   const stopBeating = every(clock, BEAT_EVERY_MS, () => void beat());
 
